@@ -1,0 +1,2 @@
+//! Every byte between device, gateway and hub.
+#![no_std]
