@@ -1,1 +1,10 @@
-//! Placeholder.
+//! One county's hub: it takes the journals of the county's gateways into one ledger, turns presses into alarms, and
+//! shows them to the people who can help.
+//!
+//! The flow reads downwards: `broker` → `link` → `alarm` → `live` → page. `ARCHITECTURE.md` walks one press through it.
+
+pub mod clock;
+pub mod config;
+pub mod ids;
+pub mod store;
+pub mod web;

@@ -1,2 +1,3 @@
-//! Placeholder.
+//! `tongluo-hub`: the hub's program.
+
 fn main() {}

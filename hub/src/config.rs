@@ -1,0 +1,298 @@
+//! `hub.toml`: everything the hub is told from outside, checked before anything starts.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::store::StoreLocation;
+
+/// The whole configuration. Unknown keys are refused by name.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Folder for the database, keys and certificates. Default `/var/lib/tongluo-hub`.
+    pub data_dir: PathBuf,
+    /// `sqlite` (a file in `data_dir`) or a `postgres://user:password@host/database` address. Default `sqlite`.
+    pub database: String,
+    /// Names and addresses under which browsers and gateways reach the hub; the first is written into claims.
+    /// A request for any other host is refused. Default `localhost` and `127.0.0.1`.
+    pub public_names: Vec<String>,
+    /// Web pages and gateways' enrolment.
+    pub http: HttpConfig,
+    /// MQTT for gateways.
+    pub mqtt: MqttConfig,
+    /// Alarms.
+    pub alarm: AlarmConfig,
+    /// `text` for people, `json` for log collectors. Default `text`.
+    pub log_format: LogFormat,
+}
+
+/// Where the web server listens.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HttpConfig {
+    /// Plain HTTP; loopback only, for a reverse proxy on the same machine and for trying out. Default `127.0.0.1:8080`.
+    pub plain: Option<SocketAddr>,
+    /// HTTPS for browsers and enrolment. Default `0.0.0.0:8443`.
+    pub secure: SocketAddr,
+    /// Certificate chain (PEM) for HTTPS; without it the hub's own CA issues one for `public_names`.
+    pub certificate: Option<PathBuf>,
+    /// Key (PEM) of that certificate.
+    pub key: Option<PathBuf>,
+    /// Port that claims name, when it differs from the one listened on (port forwarding).
+    pub public_port: Option<u16>,
+}
+
+/// How the hub meets its gateways.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MqttConfig {
+    /// Where the embedded broker listens, mutual TLS. Default `0.0.0.0:8883`.
+    pub listen: SocketAddr,
+    /// Port that gateways are told, when it differs from the one listened on (port forwarding).
+    pub public_port: Option<u16>,
+    /// Use this broker instead of the embedded one.
+    pub external: Option<ExternalBrokerConfig>,
+}
+
+/// A broker that somebody else runs, reached with mutual TLS under the hub's own certificate.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExternalBrokerConfig {
+    /// Name or address; its certificate must be good for it under the hub's CA.
+    pub host: String,
+    /// Port, usually 8883.
+    pub port: u16,
+}
+
+/// Rules of alarms that a county may set.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AlarmConfig {
+    /// A press that reaches the ledger later than this after it was heard is marked late. 1–86,400 s; default 60.
+    pub late_after_s: u32,
+}
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One readable line an event.
+    #[default]
+    Text,
+    /// One JSON object an event.
+    Json,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::from("/var/lib/tongluo-hub"),
+            database: "sqlite".to_owned(),
+            public_names: vec!["localhost".to_owned(), "127.0.0.1".to_owned()],
+            http: HttpConfig::default(),
+            mqtt: MqttConfig::default(),
+            alarm: AlarmConfig::default(),
+            log_format: LogFormat::default(),
+        }
+    }
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self {
+            plain: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))),
+            secure: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8443)),
+            certificate: None,
+            key: None,
+            public_port: None,
+        }
+    }
+}
+
+impl Default for MqttConfig {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8883)), public_port: None, external: None }
+    }
+}
+
+impl Default for AlarmConfig {
+    fn default() -> Self {
+        Self { late_after_s: 60 }
+    }
+}
+
+/// A configuration that cannot be used: which key, its value, and what is allowed.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {path}: {source}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Not TOML, an unknown key, or a value of the wrong type.
+    #[error("the configuration {path} is refused:\n{message}")]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// Line, key, and what is allowed there.
+        message: String,
+    },
+    /// A value out of its range.
+    #[error("the configuration is refused: {key} = {value}; allowed: {allowed}")]
+    OutOfRange {
+        /// Dotted key.
+        key: &'static str,
+        /// The value found.
+        value: String,
+        /// What is allowed.
+        allowed: &'static str,
+    },
+}
+
+impl Config {
+    /// Reads and checks a configuration file.
+    ///
+    /// # Errors
+    /// See [`ConfigError`]; nothing is started on any of them.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+        let config: Self = toml::from_str(&text)
+            .map_err(|error| ConfigError::Malformed { path: path.to_owned(), message: error.to_string() })?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        if let Some(plain) = self.http.plain.filter(|plain| !plain.ip().is_loopback()) {
+            return Err(ConfigError::OutOfRange {
+                key: "http.plain",
+                value: plain.to_string(),
+                allowed: "a loopback address such as 127.0.0.1:8080; use http.secure for the network",
+            });
+        }
+        if self.http.certificate.is_some() != self.http.key.is_some() {
+            return Err(ConfigError::OutOfRange {
+                key: "http.certificate, http.key",
+                value: "only one of the two".to_owned(),
+                allowed: "both, or neither",
+            });
+        }
+        if !(1..=86_400).contains(&self.alarm.late_after_s) {
+            return Err(ConfigError::OutOfRange {
+                key: "alarm.late_after_s",
+                value: self.alarm.late_after_s.to_string(),
+                allowed: "1 to 86400 seconds",
+            });
+        }
+        if let Some(wrong) = self.public_names.iter().find(|name| !is_host(name)) {
+            return Err(ConfigError::OutOfRange {
+                key: "public_names",
+                value: format!("{wrong:?}"),
+                allowed: "host names or IP addresses, without scheme or port",
+            });
+        }
+        if self.public_names.is_empty() {
+            return Err(ConfigError::OutOfRange {
+                key: "public_names",
+                value: "[]".to_owned(),
+                allowed: "at least one name",
+            });
+        }
+        self.check_database()
+    }
+
+    fn check_database(&self) -> Result<(), ConfigError> {
+        let is_postgres = self.database.starts_with("postgres://") || self.database.starts_with("postgresql://");
+        if self.database == "sqlite" || is_postgres {
+            return Ok(());
+        }
+        Err(ConfigError::OutOfRange {
+            key: "database",
+            value: "(not shown: it may hold a password)".to_owned(),
+            allowed: "\"sqlite\" or a postgres:// address",
+        })
+    }
+
+    /// Where the database is.
+    pub fn store(&self) -> StoreLocation {
+        if self.database == "sqlite" {
+            StoreLocation::Sqlite(self.data_dir.join("hub.db"))
+        } else {
+            StoreLocation::Postgres(self.database.clone())
+        }
+    }
+
+    /// The name that claims and certificates put first.
+    pub fn first_name(&self) -> &str {
+        &self.public_names[0]
+    }
+
+    /// The port that claims name.
+    pub fn public_https_port(&self) -> u16 {
+        self.http.public_port.unwrap_or(self.http.secure.port())
+    }
+
+    /// Host and port at which gateways reach the broker.
+    pub fn public_mqtt(&self) -> (&str, u16) {
+        match &self.mqtt.external {
+            Some(external) => (&external.host, self.mqtt.public_port.unwrap_or(external.port)),
+            None => (self.first_name(), self.mqtt.public_port.unwrap_or(self.mqtt.listen.port())),
+        }
+    }
+}
+
+fn is_host(name: &str) -> bool {
+    let is_name = |name: &str| {
+        !name.is_empty()
+            && name.len() <= 253
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.' || byte == b'-')
+    };
+    name.parse::<IpAddr>().is_ok() || is_name(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(text: &str) -> String {
+        let folder = std::env::temp_dir().join(format!("tongluo-config-{}", crate::ids::opaque()));
+        std::fs::write(&folder, text).unwrap();
+        let error = Config::read(&folder).expect_err(text).to_string();
+        std::fs::remove_file(&folder).unwrap();
+        error
+    }
+
+    #[test]
+    fn every_default_is_usable() {
+        Config::default().check().unwrap();
+        toml::from_str::<Config>("").unwrap().check().unwrap();
+    }
+
+    #[test]
+    fn wrong_configurations_are_refused_by_key_value_and_what_is_allowed() {
+        let cases = [
+            ("colour = \"red\"", &["colour", "data_dir"][..]),
+            ("[http]\nsecure = \"nowhere\"", &["secure"]),
+            ("[http]\nplain = \"0.0.0.0:8080\"", &["http.plain", "0.0.0.0:8080", "loopback"]),
+            ("[http]\ncertificate = \"a.pem\"", &["http.certificate", "both"]),
+            ("[alarm]\nlate_after_s = 0", &["alarm.late_after_s", "0", "1 to 86400"]),
+            ("public_names = []", &["public_names", "at least one"]),
+            ("public_names = [\"https://hub\"]", &["public_names", "https://hub", "without scheme"]),
+            ("database = \"mysql://x:secret@y\"", &["database", "postgres://"]),
+            ("log_format = \"xml\"", &["log_format", "json"]),
+        ];
+        for (text, expected) in cases {
+            let message = refused(text);
+            for word in expected {
+                assert!(message.contains(word), "{text}\n{message}\nlacks {word:?}");
+            }
+            assert!(!message.contains("secret"), "{message}");
+        }
+    }
+}
