@@ -1,2 +1,25 @@
-//! Every byte between device, gateway and hub.
+//! Every byte between device, gateway and hub: the one place where bytes become meaning.
+//!
+//! | Room       | What it turns into meaning                                                     |
+//! | ---------- | ------------------------------------------------------------------------------ |
+//! | [`id`]     | the names by which entries, journals, presses and devices are known            |
+//! | [`link`]   | two journals and one protocol: batches, acknowledgements, sender and receiver  |
+//! | [`event`]  | what a gateway tells the hub: the bodies of entries, and the heartbeat         |
+//!
+//! The crate is `no_std` and allocates nothing: what is parsed borrows from the bytes it came in, what is emitted goes
+//! into the caller's buffer, and the machines have a fixed size.
+//!
+//! **The panic contract**: no input panics, whatever its bytes; it is parsed or it is an [`Error`]. Codes and kinds that
+//! are not known are kept, never dropped.
 #![no_std]
+
+#[cfg(test)]
+extern crate std;
+
+mod cbor;
+mod error;
+pub mod event;
+pub mod id;
+pub mod link;
+
+pub use error::Error;
