@@ -3,8 +3,11 @@
 //!
 //! The flow reads downwards: `broker` → `link` → `alarm` → `live` → page. `ARCHITECTURE.md` walks one press through it.
 
+pub mod audit;
 pub mod clock;
 pub mod config;
+pub mod identity;
 pub mod ids;
 pub mod store;
+pub mod viewer;
 pub mod web;
