@@ -14,9 +14,14 @@
 
 mod ack;
 mod batch;
+mod progress;
+mod receiver;
+mod sender;
 
 pub use ack::Ack;
 pub use batch::{BatchView, BatchWriter, Entries, EntryView, Extent};
+pub use receiver::{Lost, Offer, Receiver};
+pub use sender::{Sender, SenderConfig, SenderInput, SenderOutput};
 
 /// The version of batches and acks, their first element. It changes only when an old reader would misread the new form.
 pub const LINK_VERSION: u64 = 1;
