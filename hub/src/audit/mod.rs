@@ -46,7 +46,6 @@ impl Outcome {
 /// One line of the trail.
 #[derive(Clone, Debug)]
 pub struct Record {
-    now_ms: i64,
     actor: String,
     action: &'static str,
     subject: String,
@@ -58,26 +57,13 @@ pub struct Record {
 impl Record {
     /// A person did something. `action` is a thing and a verb, e.g. `alarm.close`; `subject` an id; `region` decides
     /// who may read the line.
-    pub fn by(
-        now_ms: i64,
-        viewer: &Viewer,
-        action: &'static str,
-        subject: impl Into<String>,
-        region: &RegionCode,
-    ) -> Self {
-        Self::by_name(now_ms, &viewer.username, action, subject, region)
+    pub fn done(viewer: &Viewer, action: &'static str, subject: impl Into<String>, region: &RegionCode) -> Self {
+        Self::done_by(&viewer.username, action, subject, region)
     }
 
-    /// The hub, a gateway or a command line did something.
-    pub fn by_name(
-        now_ms: i64,
-        actor: &str,
-        action: &'static str,
-        subject: impl Into<String>,
-        region: &RegionCode,
-    ) -> Self {
+    /// The hub (`system`), a gateway (`gateway:<site>`) or somebody not yet logged in did something.
+    pub fn done_by(actor: &str, action: &'static str, subject: impl Into<String>, region: &RegionCode) -> Self {
         Self {
-            now_ms,
             actor: actor.to_owned(),
             action,
             subject: subject.into(),
@@ -94,7 +80,7 @@ impl Record {
         self
     }
 
-    /// Marks the act as not allowed.
+    /// Marks the act as not allowed; for lines that join a transaction. Without one, see [`refused`].
     #[must_use]
     pub fn was_refused(mut self) -> Self {
         self.outcome = Outcome::Refused;
@@ -106,21 +92,21 @@ impl Record {
 ///
 /// # Errors
 /// The database's.
-pub async fn record(connection: &mut AnyConnection, record: &Record) -> Result<(), sqlx::Error> {
-    store::insert(connection, &ids::sortable(record.now_ms), record).await
+pub async fn record(connection: &mut AnyConnection, now_ms: i64, record: Record) -> Result<(), sqlx::Error> {
+    store::insert(connection, &ids::sortable(now_ms), now_ms, &record).await
 }
 
 /// Writes a line about something that was refused, outside any transaction. A failure is logged and not passed on: the
 /// refusal stands either way.
-pub async fn refused(store: &Store, line: Record) {
-    let line = line.was_refused();
+pub async fn refused(store: &Store, now_ms: i64, line: Record) {
+    let action = line.action;
     let write = async {
         let mut transaction = store.begin().await?;
-        record(&mut transaction, &line).await?;
+        record(&mut transaction, now_ms, line.was_refused()).await?;
         transaction.commit().await
     };
     if let Err(error) = write.await {
-        tracing::error!(error = %error, audit.action = line.action, "A refusal could not be written to the audit trail");
+        tracing::error!(error = %error, audit.action = action, "A refusal could not be written to the audit trail");
     }
 }
 

@@ -9,13 +9,18 @@ use crate::store::Store;
 /// Most lines removed in one transaction, so that a purge never holds up an alarm.
 const PURGE_LINES_MAX: i64 = 5_000;
 
-pub(super) async fn insert(connection: &mut AnyConnection, id: &str, record: &Record) -> Result<(), sqlx::Error> {
+pub(super) async fn insert(
+    connection: &mut AnyConnection,
+    id: &str,
+    now_ms: i64,
+    record: &Record,
+) -> Result<(), sqlx::Error> {
     sqlx::query(
         "insert into audit (id, at_ms, actor, action, subject, region_code, outcome, detail) \
          values ($1, $2, $3, $4, $5, $6, $7, $8)",
     )
     .bind(id)
-    .bind(record.now_ms)
+    .bind(now_ms)
     .bind(record.actor.as_str())
     .bind(record.action)
     .bind(record.subject.as_str())

@@ -20,6 +20,9 @@ pub use guard::{AllowedHosts, guard};
 pub use peer::{Secure, remote_address};
 pub use session::{SESSION_MS, authenticate};
 
+// Rooms above this one know the viewer from here; those below it (regions, the audit trail) from where it is written.
+pub use crate::viewer::{Right, Role, Viewer};
+
 /// What the identity room works on; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Identity {
