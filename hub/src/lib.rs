@@ -4,6 +4,7 @@
 //! The flow reads downwards: `broker` → `link` → `alarm` → `live` → page. `ARCHITECTURE.md` walks one press through it.
 
 pub mod audit;
+pub mod broker;
 pub mod clock;
 pub mod config;
 pub mod identity;
