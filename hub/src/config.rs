@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::broker::BrokerConfig;
 use crate::store::StoreLocation;
 
 /// The whole configuration. Unknown keys are refused by name.
@@ -20,8 +21,10 @@ pub struct Config {
     pub public_names: Vec<String>,
     /// Web pages and gateways' enrolment.
     pub http: HttpConfig,
-    /// MQTT for gateways.
-    pub mqtt: MqttConfig,
+    /// MQTT for gateways: `mode = "embedded"` (the default) or `mode = "external"`.
+    pub broker: BrokerConfig,
+    /// Port of the broker that gateways are told, when it differs from the configured one (port forwarding).
+    pub broker_public_port: Option<u16>,
     /// Alarms.
     pub alarm: AlarmConfig,
     /// `text` for people, `json` for log collectors. Default `text`.
@@ -42,28 +45,6 @@ pub struct HttpConfig {
     pub key: Option<PathBuf>,
     /// Port that claims name, when it differs from the one listened on (port forwarding).
     pub public_port: Option<u16>,
-}
-
-/// How the hub meets its gateways.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct MqttConfig {
-    /// Where the embedded broker listens, mutual TLS. Default `0.0.0.0:8883`.
-    pub listen: SocketAddr,
-    /// Port that gateways are told, when it differs from the one listened on (port forwarding).
-    pub public_port: Option<u16>,
-    /// Use this broker instead of the embedded one.
-    pub external: Option<ExternalBrokerConfig>,
-}
-
-/// A broker that somebody else runs, reached with mutual TLS under the hub's own certificate.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ExternalBrokerConfig {
-    /// Name or address; its certificate must be good for it under the hub's CA.
-    pub host: String,
-    /// Port, usually 8883.
-    pub port: u16,
 }
 
 /// Rules of alarms that a county may set.
@@ -92,7 +73,8 @@ impl Default for Config {
             database: "sqlite".to_owned(),
             public_names: vec!["localhost".to_owned(), "127.0.0.1".to_owned()],
             http: HttpConfig::default(),
-            mqtt: MqttConfig::default(),
+            broker: BrokerConfig::default(),
+            broker_public_port: None,
             alarm: AlarmConfig::default(),
             log_format: LogFormat::default(),
         }
@@ -108,12 +90,6 @@ impl Default for HttpConfig {
             key: None,
             public_port: None,
         }
-    }
-}
-
-impl Default for MqttConfig {
-    fn default() -> Self {
-        Self { listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8883)), public_port: None, external: None }
     }
 }
 
@@ -240,10 +216,11 @@ impl Config {
 
     /// Host and port at which gateways reach the broker.
     pub fn public_mqtt(&self) -> (&str, u16) {
-        match &self.mqtt.external {
-            Some(external) => (&external.host, self.mqtt.public_port.unwrap_or(external.port)),
-            None => (self.first_name(), self.mqtt.public_port.unwrap_or(self.mqtt.listen.port())),
-        }
+        let (host, port) = match &self.broker {
+            BrokerConfig::Embedded(embedded) => (self.first_name(), embedded.listen.port()),
+            BrokerConfig::External(external) => (external.host.as_str(), external.port),
+        };
+        (host, self.broker_public_port.unwrap_or(port))
     }
 }
 

@@ -1,14 +1,19 @@
 //! One county's hub: it takes the journals of the county's gateways into one ledger, turns presses into alarms, and
 //! shows them to the people who can help.
 //!
-//! The flow reads downwards: `broker` → `link` → `alarm` → `live` → page. `ARCHITECTURE.md` walks one press through it.
+//! The flow reads downwards: [`broker`] → [`link`] → [`alarm`] → [`live`] → page. `ARCHITECTURE.md` walks one press
+//! through it.
 
+pub mod alarm;
 pub mod audit;
 pub mod broker;
 pub mod clock;
 pub mod config;
+pub mod fault;
+pub mod fleet;
 pub mod identity;
 pub mod ids;
+pub mod live;
 pub mod store;
 pub mod viewer;
 pub mod web;

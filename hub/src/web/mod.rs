@@ -1,6 +1,10 @@
-//! What every HTTP answer has in common: problem documents and languages. (Routes live in the rooms they serve.)
+//! What every HTTP answer has in common: problem documents, languages, headers; and the pages as files.
+//!
+//! Routes live in the rooms they serve; `crate::serve` puts them together.
 
+pub mod headers;
 pub mod language;
+pub mod pages;
 pub mod problem;
 
 pub use language::Language;

@@ -1,0 +1,68 @@
+//! Alarms: what people handle. Many presses of one source are one alarm, until a person closes it.
+//!
+//! `machine.rs` holds the rules, `store.rs` the tables, `http.rs` what the pages may do. Presses come from the ledger
+//! ([`take_presses`], inside the transaction that takes the journal entries, so that an entry and its alarm are one
+//! fact); acts of people come through the routes. Either way each changed alarm goes whole into the change log.
+
+mod http;
+pub mod machine;
+mod store;
+mod view;
+
+use serde_json::json;
+use sqlx::AnyConnection;
+
+use crate::ids::{AlarmId, DeviceId, RegionCode, SiteId};
+use crate::live::Draft;
+
+pub use http::{AlarmRoom, routes};
+pub use machine::{AlarmKind, AlarmState, CloseReason, LineKind, is_late};
+pub use view::AlarmView;
+
+/// A press (or something unreadable that may be one) as the ledger hands it over.
+#[derive(Clone, Debug)]
+pub struct HeardPress {
+    /// Where.
+    pub site_id: SiteId,
+    /// The site's region, which the alarm keeps.
+    pub region: RegionCode,
+    /// Journal identity; cannot repeat.
+    pub press_id: String,
+    /// What sent it: one open alarm per source.
+    pub source: String,
+    /// The device, when it is one.
+    pub device_id: Option<DeviceId>,
+    /// A press, or something that nobody could read.
+    pub kind: AlarmKind,
+    /// What was done to the button, or why nobody could read it.
+    pub trigger: String,
+    /// The device's own number for it.
+    pub source_key: Option<String>,
+    /// When the gateway heard it, by its clock, UTC milliseconds.
+    pub occurred_ms: i64,
+    /// Whether it reached the county late.
+    pub late: bool,
+}
+
+/// Raises or counts each press, in order, inside the ledger's transaction. Returns what to append to the change log:
+/// each changed alarm once, as it stands after the last press.
+///
+/// # Errors
+/// The database's.
+pub async fn take_presses(
+    connection: &mut AnyConnection,
+    now_ms: i64,
+    presses: &[HeardPress],
+) -> Result<Vec<Draft>, sqlx::Error> {
+    let changed = store::take_presses(connection, now_ms, presses).await?;
+    let mut drafts = Vec::with_capacity(changed.len());
+    for alarm in &changed {
+        drafts.push(draft(connection, alarm).await?);
+    }
+    Ok(drafts)
+}
+
+async fn draft(connection: &mut AnyConnection, id: &AlarmId) -> Result<Draft, sqlx::Error> {
+    let view = view::one(connection, id).await?.ok_or(sqlx::Error::RowNotFound)?;
+    Ok(Draft { kind: "alarm", region: view.region_code.clone(), subject: id.to_string(), body: json!(view) })
+}

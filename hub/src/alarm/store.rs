@@ -1,0 +1,422 @@
+//! SQL of alarms: loading what the rules need, saving what they changed.
+
+use std::collections::HashMap;
+
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, Row};
+
+use super::HeardPress;
+use super::machine::{AlarmKind, AlarmState, CloseReason, Closing, Course, LineKind, Press};
+use crate::ids::{AlarmId, DeviceId, RegionCode, SiteId, sortable};
+use crate::store::insert_rows;
+
+/// An alarm as the rules and the tables know it.
+#[derive(Clone, Debug)]
+pub(super) struct Alarm {
+    pub(super) id: AlarmId,
+    pub(super) site_id: SiteId,
+    pub(super) region: RegionCode,
+    source: String,
+    device_id: Option<DeviceId>,
+    kind: AlarmKind,
+    pub(super) course: Course,
+}
+
+/// A line of an alarm's story, on its way to the table.
+struct Line<'a> {
+    alarm_id: &'a AlarmId,
+    at_ms: i64,
+    what: LineKind,
+    actor: Option<&'a str>,
+    detail: Option<&'a str>,
+}
+
+impl AlarmKind {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Sos => "sos",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    pub(super) fn from_name(name: &str) -> Self {
+        if name == "sos" { Self::Sos } else { Self::Unknown }
+    }
+}
+
+impl AlarmState {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Unacknowledged => "unacknowledged",
+            Self::Acknowledged => "acknowledged",
+            Self::Closed => "closed",
+        }
+    }
+
+    pub(super) fn from_name(name: &str) -> Self {
+        match name {
+            "acknowledged" => Self::Acknowledged,
+            "closed" => Self::Closed,
+            _ => Self::Unacknowledged,
+        }
+    }
+}
+
+impl CloseReason {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Resolved => "resolved",
+            Self::FalseAlarm => "false_alarm",
+            Self::Test => "test",
+            Self::Duplicate => "duplicate",
+            Self::HandedOver => "handed_over",
+            Self::Other => "other",
+        }
+    }
+
+    pub(super) fn from_name(name: &str) -> Self {
+        match name {
+            "resolved" => Self::Resolved,
+            "false_alarm" => Self::FalseAlarm,
+            "test" => Self::Test,
+            "duplicate" => Self::Duplicate,
+            "handed_over" => Self::HandedOver,
+            _ => Self::Other,
+        }
+    }
+}
+
+impl LineKind {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Raised => "raised",
+            Self::Pressed => "pressed",
+            Self::PressedAgain => "pressed_again",
+            Self::Late => "late",
+            Self::Acknowledged => "acknowledged",
+            Self::Closed => "closed",
+        }
+    }
+
+    pub(super) fn from_name(name: &str) -> Self {
+        match name {
+            "raised" => Self::Raised,
+            "pressed_again" => Self::PressedAgain,
+            "late" => Self::Late,
+            "acknowledged" => Self::Acknowledged,
+            "closed" => Self::Closed,
+            _ => Self::Pressed,
+        }
+    }
+}
+
+/// Applies the presses in order; returns the alarms that changed, each once, in the order of their first press here.
+pub(super) async fn take_presses(
+    connection: &mut AnyConnection,
+    now_ms: i64,
+    presses: &[HeardPress],
+) -> Result<Vec<AlarmId>, sqlx::Error> {
+    let mut touched: Vec<Touched> = Vec::new();
+    let mut by_source: HashMap<(&SiteId, &str), usize> = HashMap::new();
+    let mut owners = Vec::with_capacity(presses.len());
+    for heard in presses {
+        let key = (&heard.site_id, heard.source.as_str());
+        let press = Press { occurred_ms: heard.occurred_ms, received_ms: now_ms, late: heard.late };
+        let index = match by_source.get(&key) {
+            Some(index) => {
+                touched[*index].press(press);
+                *index
+            }
+            None => {
+                let open = open_of_source(connection, &heard.site_id, &heard.source).await?;
+                touched.push(Touched::begin(open, heard, now_ms, press));
+                by_source.insert(key, touched.len() - 1);
+                touched.len() - 1
+            }
+        };
+        owners.push(index);
+    }
+    save_touched(connection, now_ms, &touched).await?;
+    insert_presses(connection, now_ms, presses, &owners, &touched).await?;
+    Ok(touched.into_iter().map(|touched| touched.alarm.id).collect())
+}
+
+/// An alarm that presses of this transaction raised or changed.
+struct Touched {
+    alarm: Alarm,
+    is_new: bool,
+    lines: Vec<LineKind>,
+}
+
+impl Touched {
+    fn begin(open: Option<Alarm>, heard: &HeardPress, now_ms: i64, press: Press) -> Self {
+        if let Some(alarm) = open {
+            let mut touched = Self { alarm, is_new: false, lines: Vec::new() };
+            touched.press(press);
+            return touched;
+        }
+        let (course, lines) = Course::raise(press);
+        let alarm = Alarm {
+            id: AlarmId::from_known(sortable(now_ms)),
+            site_id: heard.site_id.clone(),
+            region: heard.region.clone(),
+            source: heard.source.clone(),
+            device_id: heard.device_id.clone(),
+            kind: heard.kind,
+            course,
+        };
+        Self { alarm, is_new: true, lines }
+    }
+
+    fn press(&mut self, press: Press) {
+        self.lines.extend(self.alarm.course.press(press));
+    }
+}
+
+async fn save_touched(connection: &mut AnyConnection, now_ms: i64, touched: &[Touched]) -> Result<(), sqlx::Error> {
+    let new: Vec<&Alarm> = touched.iter().filter(|touched| touched.is_new).map(|touched| &touched.alarm).collect();
+    insert_alarms(connection, &new).await?;
+    for touched in touched.iter().filter(|touched| !touched.is_new) {
+        update(connection, &touched.alarm).await?;
+    }
+    let lines: Vec<Line<'_>> = touched
+        .iter()
+        .flat_map(|touched| {
+            let alarm_id = &touched.alarm.id;
+            touched.lines.iter().map(move |what| Line {
+                alarm_id,
+                at_ms: now_ms,
+                what: *what,
+                actor: None,
+                detail: None,
+            })
+        })
+        .collect();
+    insert_lines(connection, &lines).await
+}
+
+async fn insert_alarms(connection: &mut AnyConnection, alarms: &[&Alarm]) -> Result<(), sqlx::Error> {
+    insert_rows(
+        connection,
+        "alarm (id, site_id, region_code, source, device_id, kind, state, sounding, late, presses, occurred_ms, \
+         raised_ms, last_press_ms, revision)",
+        14,
+        "",
+        alarms,
+        |query, alarm| {
+            let course = &alarm.course;
+            query
+                .bind(alarm.id.as_str())
+                .bind(alarm.site_id.as_str())
+                .bind(alarm.region.as_str())
+                .bind(alarm.source.as_str())
+                .bind(alarm.device_id.as_ref().map(DeviceId::as_str))
+                .bind(alarm.kind.name())
+                .bind(course.state.name())
+                .bind(i64::from(course.sounding))
+                .bind(i64::from(course.late))
+                .bind(course.presses)
+                .bind(course.occurred_ms)
+                .bind(course.raised_ms)
+                .bind(course.last_press_ms)
+                .bind(course.revision)
+        },
+    )
+    .await?;
+    Ok(())
+}
+
+/// Writes back what the rules changed.
+async fn update(connection: &mut AnyConnection, alarm: &Alarm) -> Result<(), sqlx::Error> {
+    let course = &alarm.course;
+    let acknowledged = course.acknowledged.as_ref();
+    let closed = course.closed.as_ref();
+    sqlx::query(
+        "update alarm set state = $2, sounding = $3, presses = $4, occurred_ms = $5, last_press_ms = $6, \
+         acknowledged_ms = $7, acknowledged_by = $8, closed_ms = $9, closed_by = $10, close_reason = $11, \
+         close_note = $12, revision = $13 where id = $1",
+    )
+    .bind(alarm.id.as_str())
+    .bind(course.state.name())
+    .bind(i64::from(course.sounding))
+    .bind(course.presses)
+    .bind(course.occurred_ms)
+    .bind(course.last_press_ms)
+    .bind(acknowledged.map(|(at_ms, _)| *at_ms))
+    .bind(acknowledged.map(|(_, by)| by.as_str()))
+    .bind(closed.map(|closing| closing.at_ms))
+    .bind(closed.map(|closing| closing.by.as_str()))
+    .bind(closed.map(|closing| closing.reason.name()))
+    .bind(closed.and_then(|closing| closing.note.as_deref()))
+    .bind(course.revision)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Saves an alarm that a person changed, with the lines of its story.
+pub(super) async fn save(
+    connection: &mut AnyConnection,
+    alarm: &Alarm,
+    now_ms: i64,
+    actor: &str,
+    lines: &[LineKind],
+) -> Result<(), sqlx::Error> {
+    update(connection, alarm).await?;
+    let closed = alarm.course.closed.as_ref();
+    let lines: Vec<Line<'_>> = lines
+        .iter()
+        .map(|what| {
+            let detail = closed.filter(|_| *what == LineKind::Closed).map(|closing| closing.reason.name());
+            Line { alarm_id: &alarm.id, at_ms: now_ms, what: *what, actor: Some(actor), detail }
+        })
+        .collect();
+    insert_lines(connection, &lines).await
+}
+
+async fn insert_lines(connection: &mut AnyConnection, lines: &[Line<'_>]) -> Result<(), sqlx::Error> {
+    // Lines of one alarm keep their order; positions continue from what the alarm already has.
+    let mut next: HashMap<&AlarmId, i64> = HashMap::new();
+    let mut placed = Vec::with_capacity(lines.len());
+    for line in lines {
+        let position = match next.get(line.alarm_id) {
+            Some(position) => *position,
+            None => next_position(connection, line.alarm_id).await?,
+        };
+        next.insert(line.alarm_id, position + 1);
+        placed.push((position, line));
+    }
+    insert_rows(
+        connection,
+        "alarm_line (alarm_id, position, at_ms, what, actor, detail)",
+        6,
+        "",
+        &placed,
+        |query, (position, line)| {
+            query
+                .bind(line.alarm_id.as_str())
+                .bind(*position)
+                .bind(line.at_ms)
+                .bind(line.what.name())
+                .bind(line.actor)
+                .bind(line.detail)
+        },
+    )
+    .await?;
+    Ok(())
+}
+
+async fn next_position(connection: &mut AnyConnection, id: &AlarmId) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar("select coalesce(max(position), 0) + 1 from alarm_line where alarm_id = $1")
+        .bind(id.as_str())
+        .fetch_one(connection)
+        .await
+}
+
+async fn insert_presses(
+    connection: &mut AnyConnection,
+    now_ms: i64,
+    presses: &[HeardPress],
+    owners: &[usize],
+    touched: &[Touched],
+) -> Result<(), sqlx::Error> {
+    let rows: Vec<(&HeardPress, &AlarmId)> =
+        presses.iter().zip(owners).map(|(press, owner)| (press, &touched[*owner].alarm.id)).collect();
+    insert_rows(
+        connection,
+        "press (site_id, press_id, alarm_id, source_key, trigger, occurred_ms, received_ms, late)",
+        8,
+        "",
+        &rows,
+        |query, (press, alarm_id)| {
+            query
+                .bind(press.site_id.as_str())
+                .bind(press.press_id.as_str())
+                .bind(alarm_id.as_str())
+                .bind(press.source_key.as_deref())
+                .bind(press.trigger.as_str())
+                .bind(press.occurred_ms)
+                .bind(now_ms)
+                .bind(i64::from(press.late))
+        },
+    )
+    .await?;
+    Ok(())
+}
+
+macro_rules! load_for_change {
+    ($condition:literal) => {
+        // An update that changes nothing is the row lock that both databases know: until this transaction ends, a press
+        // and a person's act on the same alarm wait for each other.
+        concat!(
+            "update alarm set revision = revision where ",
+            $condition,
+            " returning id, site_id, region_code, source, device_id, kind, state, sounding, late, presses, occurred_ms, \
+             raised_ms, last_press_ms, acknowledged_ms, acknowledged_by, closed_ms, closed_by, close_reason, \
+             close_note, revision"
+        )
+    };
+}
+
+/// The open alarm of a source, held until the transaction ends.
+async fn open_of_source(
+    connection: &mut AnyConnection,
+    site_id: &SiteId,
+    source: &str,
+) -> Result<Option<Alarm>, sqlx::Error> {
+    sqlx::query(load_for_change!("site_id = $1 and source = $2 and state <> 'closed'"))
+        .bind(site_id.as_str())
+        .bind(source)
+        .fetch_optional(connection)
+        .await?
+        .map(|row| from_row(&row))
+        .transpose()
+}
+
+/// An alarm by its id, held until the transaction ends.
+pub(super) async fn load(connection: &mut AnyConnection, id: &AlarmId) -> Result<Option<Alarm>, sqlx::Error> {
+    sqlx::query(load_for_change!("id = $1"))
+        .bind(id.as_str())
+        .fetch_optional(connection)
+        .await?
+        .map(|row| from_row(&row))
+        .transpose()
+}
+
+fn from_row(row: &AnyRow) -> Result<Alarm, sqlx::Error> {
+    let text = |column| row.try_get::<String, _>(column);
+    let acknowledged_ms: Option<i64> = row.try_get("acknowledged_ms")?;
+    let acknowledged_by: Option<String> = row.try_get("acknowledged_by")?;
+    Ok(Alarm {
+        id: AlarmId::from_known(text("id")?),
+        site_id: SiteId::from_known(text("site_id")?),
+        region: RegionCode::from_known(text("region_code")?),
+        source: text("source")?,
+        device_id: row.try_get::<Option<String>, _>("device_id")?.map(DeviceId::from_known),
+        kind: AlarmKind::from_name(&text("kind")?),
+        course: Course {
+            state: AlarmState::from_name(&text("state")?),
+            sounding: row.try_get::<i64, _>("sounding")? != 0,
+            late: row.try_get::<i64, _>("late")? != 0,
+            presses: row.try_get("presses")?,
+            occurred_ms: row.try_get("occurred_ms")?,
+            raised_ms: row.try_get("raised_ms")?,
+            last_press_ms: row.try_get("last_press_ms")?,
+            acknowledged: acknowledged_ms.zip(acknowledged_by),
+            closed: closing(row)?,
+            revision: row.try_get("revision")?,
+        },
+    })
+}
+
+fn closing(row: &AnyRow) -> Result<Option<Closing>, sqlx::Error> {
+    let Some(at_ms) = row.try_get::<Option<i64>, _>("closed_ms")? else {
+        return Ok(None);
+    };
+    Ok(Some(Closing {
+        at_ms,
+        by: row.try_get::<Option<String>, _>("closed_by")?.unwrap_or_default(),
+        reason: CloseReason::from_name(&row.try_get::<Option<String>, _>("close_reason")?.unwrap_or_default()),
+        note: row.try_get("close_note")?,
+    }))
+}

@@ -1,0 +1,97 @@
+//! SQL of the change log.
+
+use sqlx::{AnyConnection, AnyPool, Row};
+
+use super::{Draft, Event};
+use crate::ids::RegionCode;
+use crate::store::insert_rows;
+
+/// Events kept for streams that resume. At 13,215 gateways' busiest hour this is minutes, on a calm day a week; a
+/// stream that comes back later is told to start over (`reset`).
+const EVENTS_KEPT: i64 = 100_000;
+
+/// Appends changes to the log, in order, and holds the counter until the transaction commits. Call it last.
+///
+/// Returns the sequence of the last one, or the current sequence when there is nothing to append.
+///
+/// # Errors
+/// The database's.
+pub async fn append(connection: &mut AnyConnection, now_ms: i64, drafts: &[Draft]) -> Result<i64, sqlx::Error> {
+    if drafts.is_empty() {
+        return current(connection).await;
+    }
+    let count = i64::try_from(drafts.len()).expect("a transaction's events fit in memory");
+    let last: i64 = sqlx::query_scalar("update counter set value = value + $1 where name = 'event' returning value")
+        .bind(count)
+        .fetch_one(&mut *connection)
+        .await?;
+    let numbered: Vec<(i64, &Draft)> = (last - count + 1..=last).zip(drafts).collect();
+    insert_rows(
+        connection,
+        "event (sequence, at_ms, kind, region_code, subject, body)",
+        6,
+        "",
+        &numbered,
+        |query, (sequence, draft)| {
+            query
+                .bind(*sequence)
+                .bind(now_ms)
+                .bind(draft.kind)
+                .bind(draft.region.as_str())
+                .bind(draft.subject.as_str())
+                .bind(draft.body.to_string())
+        },
+    )
+    .await?;
+    Ok(last)
+}
+
+/// The sequence of the newest committed event as this connection sees it; 0 for an empty log. Lists are answered with
+/// it, read in the same snapshot, so that a page may follow from there without a gap.
+///
+/// # Errors
+/// The database's.
+pub async fn current(connection: &mut AnyConnection) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar("select value from counter where name = 'event'").fetch_one(connection).await
+}
+
+/// The oldest sequence still held; one above the newest when the log is empty.
+pub(super) async fn oldest(pool: &AnyPool) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar(
+        "select coalesce((select min(sequence) from event), (select value + 1 from counter where name = 'event'))",
+    )
+    .fetch_one(pool)
+    .await
+}
+
+/// Up to `limit` events after `sequence`, in order.
+pub(super) async fn after(pool: &AnyPool, sequence: i64, limit: usize) -> Result<Vec<Event>, sqlx::Error> {
+    let rows = sqlx::query(
+        "select sequence, kind, region_code, body from event where sequence > $1 order by sequence limit $2",
+    )
+    .bind(sequence)
+    .bind(i64::try_from(limit).expect("limits are small constants"))
+    .fetch_all(pool)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(Event {
+                sequence: row.try_get("sequence")?,
+                kind: row.try_get("kind")?,
+                region: RegionCode::from_known(row.try_get::<String, _>("region_code")?),
+                body: row.try_get("body")?,
+            })
+        })
+        .collect()
+}
+
+/// Forgets events beyond the newest 100,000. Returns how many.
+///
+/// # Errors
+/// The database's.
+pub async fn expire(connection: &mut AnyConnection) -> Result<u64, sqlx::Error> {
+    let newest = current(connection).await?;
+    let result =
+        sqlx::query("delete from event where sequence <= $1").bind(newest - EVENTS_KEPT).execute(connection).await?;
+    Ok(result.rows_affected())
+}
