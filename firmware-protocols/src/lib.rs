@@ -4,6 +4,7 @@
 //! | ---------- | ------------------------------------------------------------------------------ |
 //! | [`id`]     | the names by which entries, journals, presses and devices are known            |
 //! | [`link`]   | two journals and one protocol: batches, acknowledgements, sender and receiver  |
+//! | [`device`] | what the buttons of a village say, one file per family                         |
 //! | [`event`]  | what a gateway tells the hub: the bodies of entries, and the heartbeat         |
 //!
 //! The crate is `no_std` and allocates nothing: what is parsed borrows from the bytes it came in, what is emitted goes
@@ -17,6 +18,7 @@
 extern crate std;
 
 mod cbor;
+pub mod device;
 mod error;
 pub mod event;
 pub mod id;
