@@ -1,0 +1,15 @@
+/** The field page: for the technician who puts a gateway into a village, on a phone. */
+import { createApp } from 'vue';
+import '../shared/base.css';
+import { listed } from '../shared/api/client';
+import { follow } from '../shared/page/county';
+import { applyPreferences } from '../shared/page/preferences';
+import { api } from '../shared/page/session';
+import FieldPage from './FieldPage.vue';
+
+applyPreferences();
+follow(
+  { kind: 'site', read: async () => listed(await api.sites(), 'sites') },
+  { kind: 'fault', read: async () => listed(await api.faults(), 'faults') },
+);
+createApp(FieldPage).mount('#page');

@@ -1,0 +1,168 @@
+/**
+ * The one way from a page to the hub. Every call answers with a result and none throws: a page
+ * must be able to say what happened, what was kept and what to do, whatever the network did.
+ */
+import type {
+  Alarm,
+  AlarmDetail,
+  Alarms,
+  Claim,
+  CloseReason,
+  Device,
+  Devices,
+  Fault,
+  Faults,
+  Language,
+  Me,
+  Problem,
+  Regions,
+  Site,
+  Sites,
+} from './types';
+
+export type Result<T> = { ok: true; value: T } | { ok: false; problem: Problem };
+
+/** How long a request may take before the page says that the hub does not answer. */
+export const REQUEST_TIMEOUT_MS = 15_000;
+/** Alarms per page of a list; the hub may give fewer. */
+export const ALARMS_PER_PAGE = 200;
+/** Pages of open alarms read before giving up: 4,000 open alarms are beyond what people can handle. */
+export const ALARM_PAGES_MAX = 20;
+
+/** The code of a problem that the page made itself because no answer came. */
+export const UNREACHABLE = 'page.unreachable';
+/** The code of a problem for an answer that is no JSON the page can read. */
+export const UNREADABLE = 'page.unreadable';
+
+export interface ApiOptions {
+  /** Asked at each call, so that errors come in the language shown now. */
+  language: () => Language;
+  /** Called when the hub no longer knows this session (but not for a refused log-in). */
+  signed_out: () => void;
+  fetch?: typeof globalThis.fetch;
+}
+
+export type Api = ReturnType<typeof createApi>;
+
+type Method = 'GET' | 'POST' | 'PATCH' | 'DELETE';
+
+export function createApi(options: ApiOptions) {
+  const fetch = options.fetch ?? globalThis.fetch.bind(globalThis);
+
+  async function call<T>(method: Method, path: string, body?: unknown, log_in = false): Promise<Result<T>> {
+    const headers: Record<string, string> = {
+      Accept: 'application/json, application/problem+json',
+      'Accept-Language': options.language(),
+    };
+    if (body !== undefined) headers['Content-Type'] = 'application/json';
+    let response: Response;
+    let text: string;
+    try {
+      response = await fetch(`/api/v1${path}`, {
+        method,
+        headers,
+        credentials: 'same-origin',
+        cache: 'no-store',
+        signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
+        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      });
+      text = await response.text();
+    } catch {
+      return refused({ title: '', status: 0, code: UNREACHABLE });
+    }
+    if (response.status === 401 && !log_in) options.signed_out();
+    return read<T>(response, text);
+  }
+
+  const get = <T>(path: string) => call<T>('GET', path);
+  const post = <T>(path: string, body: unknown) => call<T>('POST', path, body);
+
+  return {
+    logIn: (username: string, password: string) => call<Me>('POST', '/session', { username, password }, true),
+    me: () => call<Me>('GET', '/session', undefined, true),
+    logOut: () => call<null>('DELETE', '/session', undefined, true),
+
+    regions: (parent?: string) => get<Regions>(`/regions${query({ parent })}`),
+
+    sites: () => get<Sites>('/sites'),
+    createSite: (site: NewSite) => post<Site>('/sites', site),
+    createClaim: (siteId: string) => post<Claim>(`/sites/${encodeURIComponent(siteId)}/claims`, {}),
+    revoke: (siteId: string, reason: string) =>
+      post<null>(`/sites/${encodeURIComponent(siteId)}/revoke`, { reason }),
+
+    devices: (siteId: string) => get<Devices>(`/devices${query({ site_id: siteId })}`),
+    changeDevice: (id: string, change: { name?: string; place?: string }) =>
+      call<Device>('PATCH', `/devices/${encodeURIComponent(id)}`, change),
+
+    alarms: (state: 'open' | 'closed', after?: string) =>
+      get<Alarms>(`/alarms${query({ state, after, limit: String(ALARMS_PER_PAGE) })}`),
+    alarm: (id: string) => get<AlarmDetail>(`/alarms/${encodeURIComponent(id)}`),
+    acknowledge: (id: string) => post<Alarm>(`/alarms/${encodeURIComponent(id)}/acknowledge`, {}),
+    close: (id: string, reason: CloseReason, note?: string) =>
+      post<Alarm>(`/alarms/${encodeURIComponent(id)}/close`, note ? { reason, note } : { reason }),
+
+    faults: () => get<Faults>('/faults?state=open'),
+    clearFault: (id: string, note: string) => post<Fault>(`/faults/${encodeURIComponent(id)}/clear`, { note }),
+  };
+}
+
+export interface NewSite {
+  name: string;
+  region_code: string;
+  latitude?: number;
+  longitude?: number;
+}
+
+/** Reads all pages of open alarms; the sequence is that of the first page, the oldest read. */
+export async function allOpenAlarms(api: Pick<Api, 'alarms'>): Promise<Result<Alarms>> {
+  const alarms: Alarm[] = [];
+  let sequence: number | null = null;
+  let after: string | undefined;
+  for (let page = 0; page < ALARM_PAGES_MAX; page += 1) {
+    const result = await api.alarms('open', after);
+    if (!result.ok) return result;
+    sequence ??= result.value.sequence;
+    alarms.push(...result.value.alarms);
+    if (result.value.next === null) break;
+    after = result.value.next;
+  }
+  return { ok: true, value: { sequence: sequence ?? 0, alarms, next: null } };
+}
+
+/** A query string without the parameters that are absent. */
+export function query(parameters: Record<string, string | undefined>): string {
+  const given = Object.entries(parameters).filter((pair): pair is [string, string] => pair[1] !== undefined);
+  return given.length === 0 ? '' : `?${new URLSearchParams(given)}`;
+}
+
+function read<T>(response: Response, text: string): Result<T> {
+  let body: unknown = null;
+  if (text !== '') {
+    try {
+      body = JSON.parse(text);
+    } catch {
+      return refused({ title: '', status: response.status, code: UNREADABLE });
+    }
+  }
+  if (response.ok) return { ok: true, value: body as T };
+  const problem = (typeof body === 'object' && body !== null ? body : {}) as Partial<Problem>;
+  return refused({
+    title: problem.title ?? '',
+    status: response.status,
+    detail: problem.detail ?? null,
+    code: problem.code ?? UNREADABLE,
+  });
+}
+
+function refused(problem: Problem): { ok: false; problem: Problem } {
+  return { ok: false, problem };
+}
+
+/** A list's answer with its things under one name, whatever the hub calls them. */
+export function listed<K extends string, T>(
+  result: Result<{ sequence: number } & Record<K, T[]>>,
+  key: K,
+): Result<{ sequence: number; list: T[] }> {
+  if (!result.ok) return result;
+  return { ok: true, value: { sequence: result.value.sequence, list: result.value[key] } };
+}

@@ -1,0 +1,41 @@
+import { describe, expect, it } from 'vitest';
+import { commandOf } from './keys';
+import { formatRoute, parseRoute, type FieldRoute } from './route';
+import { can } from './rights';
+import { me } from './samples';
+
+const typed = (key: string, given = {}) => ({ key, ctrl: false, alt: false, meta: false, into_field: false, ...given });
+
+describe('keys', () => {
+  it.each([['j', 'next'], ['ArrowUp', 'previous'], ['A', 'acknowledge'], ['c', 'close'], ['?', 'keys'], ['2', 'closed_list']])(
+    '%s means %s',
+    (key, command) => expect(commandOf(typed(key))).toBe(command),
+  );
+
+  it('leave text, chords and unknown keys alone', () => {
+    expect(commandOf(typed('a', { into_field: true }))).toBeNull();
+    expect(commandOf(typed('c', { ctrl: true }))).toBeNull();
+    expect(commandOf(typed('c', { meta: true }))).toBeNull();
+    expect(commandOf(typed('z'))).toBeNull();
+  });
+});
+
+describe('the address', () => {
+  it.each<FieldRoute>([{ at: 'sites' }, { at: 'new_site' }, { at: 'site', id: 'a/b 村' }, { at: 'claim', id: 's1' }])(
+    'comes back as %o',
+    (route) => expect(parseRoute(formatRoute(route))).toEqual(route),
+  );
+
+  it('that means nothing leads to the sites', () => {
+    expect(parseRoute('#/nowhere/at/all')).toEqual({ at: 'sites' });
+    expect(parseRoute('#/sites/%E0%A4%A')).toEqual({ at: 'sites' });
+  });
+});
+
+describe('rights', () => {
+  it('are the hub\'s to give', () => {
+    expect(can(me(), 'alarm.handle')).toBe(true);
+    expect(can(me(), 'site.manage')).toBe(false);
+    expect(can(null, 'alarm.handle')).toBe(false);
+  });
+});

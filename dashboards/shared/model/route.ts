@@ -1,0 +1,35 @@
+/** Where on the field page a person is, kept in the address so that a reload comes back here. */
+
+export type FieldRoute =
+  | { at: 'sites' }
+  | { at: 'new_site' }
+  | { at: 'site'; id: string }
+  | { at: 'claim'; id: string };
+
+export function parseRoute(hash: string): FieldRoute {
+  const [first, id, last] = hash.replace(/^#\/?/, '').split('/').map(decode);
+  if (first === 'new') return { at: 'new_site' };
+  if (first === 'sites' && id) return last === 'claim' ? { at: 'claim', id } : { at: 'site', id };
+  return { at: 'sites' };
+}
+
+export function formatRoute(route: FieldRoute): string {
+  switch (route.at) {
+    case 'sites':
+      return '#/';
+    case 'new_site':
+      return '#/new';
+    case 'site':
+      return `#/sites/${encodeURIComponent(route.id)}`;
+    case 'claim':
+      return `#/sites/${encodeURIComponent(route.id)}/claim`;
+  }
+}
+
+function decode(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return '';
+  }
+}

@@ -1,0 +1,126 @@
+/** Things to test with: whole values of the API, of which a test states only what matters to it. */
+import type { Alarm, Device, Fault, Gateway, Me, Site } from '../api/types';
+
+export function alarm(given: Partial<Alarm> = {}): Alarm {
+  return {
+    id: 'a1',
+    kind: 'sos',
+    state: 'unacknowledged',
+    sounding: true,
+    site_id: 's1',
+    site_name: 'site',
+    region_code: '411728102200',
+    region_path: ['county', 'township', 'village'],
+    device_id: 'd1',
+    device_name: 'button',
+    place: null,
+    source: 'zigbee:0x1',
+    presses: 1,
+    late: false,
+    raised_ms: 1_000,
+    occurred_ms: 900,
+    last_press_ms: 1_000,
+    acknowledged_ms: null,
+    acknowledged_by: null,
+    closed_ms: null,
+    closed_by: null,
+    close_reason: null,
+    close_note: null,
+    revision: 1,
+    ...given,
+  };
+}
+
+export const TAKEN: Partial<Alarm> = { state: 'acknowledged', sounding: false, acknowledged_by: 'li' };
+
+export function gateway(given: Partial<Gateway> = {}): Gateway {
+  return {
+    id: 'g1',
+    certificate_serial: '01',
+    enrolled_ms: 0,
+    certificate_expires_ms: 9e12,
+    online: true,
+    online_changed_ms: 0,
+    last_heard_ms: 1_000,
+    version: '0.1.0',
+    boot_ms: 0,
+    journal_pending: 0,
+    lan_connected: true,
+    ...given,
+  };
+}
+
+export function site(given: Partial<Site> = {}): Site {
+  return {
+    id: 's1',
+    name: 'site',
+    region_code: '411728102200',
+    region_name: 'village',
+    latitude: null,
+    longitude: null,
+    created_ms: 0,
+    gateway: gateway(),
+    devices_count: 0,
+    open_alarms: 0,
+    open_faults: 0,
+    claim: null,
+    ...given,
+  };
+}
+
+export function device(given: Partial<Device> = {}): Device {
+  return {
+    id: 'd1',
+    site_id: 's1',
+    site_name: 'site',
+    region_code: '411728102200',
+    key: 'zigbee:0x1',
+    family: 'zigbee',
+    kind: 'button',
+    name: null,
+    reported_name: null,
+    place: null,
+    latitude: null,
+    longitude: null,
+    first_heard_ms: 0,
+    last_heard_ms: null,
+    battery_percent: null,
+    link_quality: null,
+    available: null,
+    tamper: null,
+    ...given,
+  };
+}
+
+export function fault(given: Partial<Fault> = {}): Fault {
+  return {
+    id: 'f1',
+    site_id: 's1',
+    site_name: 'site',
+    region_code: '411728102200',
+    device_id: null,
+    source: 'gateway',
+    code: 'lan.disconnected',
+    detail: '',
+    state: 'open',
+    count: 1,
+    first_ms: 0,
+    last_ms: 0,
+    cleared_ms: null,
+    ...given,
+  };
+}
+
+export function me(given: Partial<Me> = {}): Me {
+  return {
+    username: 'li',
+    display_name: 'Li',
+    role: 'operator',
+    region_code: '411728',
+    region_name: 'county',
+    language: 'zh-CN',
+    expires_ms: 9e12,
+    rights: ['alarm.handle'],
+    ...given,
+  };
+}
