@@ -1,1 +1,41 @@
-//! Placeholder.
+//! One village: the program on a village's gateway.
+//!
+//! What a device says flows downwards through the rooms, and is on disk before anybody is told that it was heard:
+//!
+//! | Room        | What happens there                                                                       |
+//! | ----------- | ---------------------------------------------------------------------------------------- |
+//! | [`field`]   | messages of the village's broker become presses, supervision and faults                  |
+//! | [`journal`] | they are committed to disk, each exactly once                                            |
+//! | [`uplink`]  | the journal is replicated to the hub, and the hub's orders are received                  |
+//! | [`fleet`]   | how the gateway got its identity                                                         |
+//!
+//! Rooms that later capabilities open, as `ARCHITECTURE.md` draws them: `alarm` (local response), `camera`, `media`, `broadcast`,
+//! `speaker` and `local` (the page in the village's own network).
+//!
+//! Everything runs on one thread, apart from the journal, whose disk may be slow.
+
+pub mod clock;
+pub mod config;
+mod field;
+pub mod fleet;
+pub mod gateway;
+mod journal;
+mod mqtt;
+#[cfg(test)]
+mod testing;
+mod uplink;
+
+use tongluo_protocols::event::Event;
+use tongluo_protocols::link::ENTRY_BODY_BYTES_MAX;
+
+/// The version that the gateway reports.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// An event as the body of an entry.
+pub(crate) fn event_body(event: &Event<'_>) -> Vec<u8> {
+    let mut buffer = vec![0; ENTRY_BODY_BYTES_MAX];
+    let length = event.emit(&mut buffer).expect("a buffer of this length takes any event: its texts are clipped");
+    buffer.truncate(length);
+    buffer.shrink_to_fit();
+    buffer
+}

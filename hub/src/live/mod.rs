@@ -10,8 +10,6 @@
 
 mod http;
 mod store;
-#[cfg(test)]
-mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,0 +1,16 @@
+//! The village's own network: what devices say, as presses, supervision and faults.
+//!
+//! One message of the village's broker takes this way: a codec of `tongluo_protocols` reads it, the pure [`machine`] decides what it
+//! means in the light of what was heard before, the journal commits it, and only then is the press **confirmed** on
+//! `tongluo/confirmed` and the message acknowledged to the broker. So a message that we did not commit is still the broker's,
+//! which hands it over again.
+//!
+//! Under a flood supervision is shed, unknown alarms are counted instead of repeated, presses are neither: the intake
+//! waits for the disk, and the broker for the intake.
+
+mod device;
+mod limit;
+mod machine;
+mod task;
+
+pub(crate) use task::Field;

@@ -1,0 +1,304 @@
+//! The task between the village's broker, the machine and the journal.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use rumqttc::{AckMode, AsyncClient, ManualAck, MqttOptions, Publish, PublishOptions, QoS};
+use serde::Serialize;
+use tokio::sync::{mpsc, oneshot, watch};
+use tongluo_protocols::event::code;
+use tongluo_protocols::id::DeviceKey;
+
+use super::machine::{Effect, Machine, Message, Now, REDELIVERY, fault};
+use crate::clock::Clock;
+use crate::config::LanConfig;
+use crate::journal::{Fact, Journal, Memory, Receipt};
+use crate::mqtt::{self, Connection, Happened, Session};
+use crate::uplink::Vitals;
+
+/// Our name at the village's broker. It must not change: under it the broker keeps messages while we are away.
+const CLIENT_ID: &str = "tongluo-edge";
+
+/// What is listened to: Zigbee2MQTT with everything below it, and `ChirpStack`'s events.
+const SUBSCRIPTIONS: [&str; 2] = ["zigbee2mqtt/#", "application/+/device/+/event/+"];
+
+/// Where a press is confirmed to its button.
+const CONFIRMED_TOPIC: &str = "tongluo/confirmed";
+
+/// The longest message that is read: Zigbee2MQTT's list of a thousand devices has some megabytes. A longer one closes the
+/// connection, so a village's broker should refuse it (`message_size_limit`).
+const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// How many confirmations may wait for the broker. Above, a press is kept but its button is not told.
+const CONFIRMATIONS_MAX: u32 = 1_024;
+
+/// The village's network is local: a broker that is silent for this long is gone.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+
+/// After a connection that the broker remembered, what arrives within this time may have been kept from before.
+const REPLAY_MS: u64 = 1_000;
+
+/// How long the broker may be away before that is a fault: restarts are none.
+const ABSENCE_MS: u64 = 5_000;
+
+/// The field: listens to the village's broker.
+pub(crate) struct Field {
+    clock: Clock,
+    journal: Journal,
+    vitals: Rc<Vitals>,
+    machine: Machine,
+    client: AsyncClient,
+    /// Messages whose entries are being committed, in the order in which they came.
+    committing: mpsc::UnboundedSender<Committing>,
+    shared: Rc<Shared>,
+    replay_until_ms: u64,
+    away_since_ms: Option<u64>,
+    /// Whether the hub knows the broker as away; `None` before it was told anything.
+    told_away: Option<bool>,
+    absence_told: bool,
+}
+
+/// What both tasks of the field look at.
+#[derive(Default)]
+struct Shared {
+    session: Cell<Session>,
+    confirmations: Cell<u32>,
+}
+
+/// A message whose entries are being committed.
+struct Committing {
+    entries: Vec<oneshot::Receiver<Receipt>>,
+    facts: Vec<oneshot::Receiver<()>>,
+    press: Option<Pressed>,
+    ack: Option<(ManualAck, Session)>,
+    /// The key by which the broker's repetition of the message would be recognised.
+    redelivery_key: Option<String>,
+}
+
+struct Pressed {
+    receipt: oneshot::Receiver<Receipt>,
+    device: DeviceKey,
+    source_key: Option<String>,
+}
+
+/// The message on `tongluo/confirmed`.
+#[derive(Serialize)]
+struct Confirmed<'a> {
+    press: String,
+    device: &'a str,
+    source_key: Option<&'a str>,
+    at_ms: i64,
+}
+
+impl Field {
+    /// Prepares the connection to the village's broker.
+    pub(crate) fn new(
+        config: &LanConfig,
+        credentials: Option<(String, String)>,
+        journal: Journal,
+        memory: Memory,
+        vitals: Rc<Vitals>,
+        clock: Clock,
+    ) -> (Self, Connection, Confirmer) {
+        let mut options = MqttOptions::new(CLIENT_ID, (config.host.clone(), config.port));
+        // The broker keeps messages for us while we are away, and until we acknowledge them.
+        options.set_clean_session(false);
+        options.set_ack_mode(AckMode::Manual);
+        options.set_max_packet_size(MESSAGE_BYTES_MAX, 64 * 1024);
+        if let Some((username, password)) = credentials {
+            options.set_credentials(username, password);
+        }
+        mqtt::keep_alive(&mut options, KEEP_ALIVE);
+        let (client, connection) = Connection::new(options, clock);
+        let (committing, inbox) = mpsc::unbounded_channel();
+        let shared = Rc::new(Shared::default());
+        let confirmer =
+            Confirmer { inbox, client: client.clone(), journal: journal.clone(), shared: shared.clone(), clock };
+        let field = Self {
+            machine: Machine::new(config.supervision_interval_s, memory),
+            clock,
+            journal,
+            vitals,
+            client,
+            committing,
+            shared,
+            replay_until_ms: 0,
+            away_since_ms: None,
+            told_away: None,
+            absence_told: false,
+        };
+        field.count_devices();
+        (field, connection, confirmer)
+    }
+
+    /// Listens until `stop` is set.
+    pub(crate) async fn run(mut self, mut connection: Connection, mut stop: watch::Receiver<bool>) {
+        loop {
+            // Stopping abandons the poll half-way, which is safe only because nothing is polled after it.
+            let happened = tokio::select! {
+                happened = connection.next() => happened,
+                _ = stop.wait_for(|stop| *stop) => return,
+            };
+            self.shared.session.set(connection.session());
+            match happened {
+                Some(Happened::Connected { session_present }) => self.connected(session_present),
+                Some(Happened::Disconnected { reason }) => self.disconnected(&reason),
+                Some(Happened::Message(publish)) => {
+                    self.message(&publish);
+                    self.journal.has_room().await;
+                }
+                Some(Happened::Taken) => {
+                    self.shared.confirmations.set(self.shared.confirmations.get().saturating_sub(1));
+                }
+                None => return,
+            }
+        }
+    }
+
+    fn connected(&mut self, session_present: bool) {
+        tracing::info!(lan.session_present = session_present, "connected to the village's broker");
+        for filter in SUBSCRIPTIONS {
+            let _ = self.client.try_subscribe(filter, QoS::AtLeastOnce);
+        }
+        self.vitals.lan_connected.set(true);
+        self.shared.confirmations.set(0);
+        self.away_since_ms = None;
+        self.absence_told = false;
+        if session_present {
+            self.replay_until_ms = self.clock.mono_ms() + REPLAY_MS;
+        } else {
+            // A broker that has forgotten us counts its messages anew: equal numbers mean nothing any more.
+            self.journal.remember_lazily(Fact::SettledAll(REDELIVERY));
+        }
+        self.tell_away(false);
+    }
+
+    fn disconnected(&mut self, reason: &str) {
+        let now_ms = self.clock.mono_ms();
+        self.vitals.lan_connected.set(false);
+        let since_ms = *self.away_since_ms.get_or_insert(now_ms);
+        if !std::mem::replace(&mut self.absence_told, true) {
+            tracing::warn!(lan.reason = reason, "the village's broker cannot be reached: no device is heard");
+        }
+        if now_ms.saturating_sub(since_ms) >= ABSENCE_MS {
+            self.tell_away(true);
+        }
+    }
+
+    fn tell_away(&mut self, away: bool) {
+        if self.told_away.replace(away) == Some(away) {
+            return;
+        }
+        let detail = if away { "the village's broker cannot be reached" } else { "the village's broker is connected" };
+        if let Effect::Append(draft) = fault("lan", code::LAN_DISCONNECTED, detail, away) {
+            drop(self.journal.append(draft));
+        }
+    }
+
+    fn message(&mut self, publish: &Publish) {
+        let now = Now { wall_ms: self.clock.utc_ms(), mono_ms: self.clock.mono_ms() };
+        let topic = String::from_utf8_lossy(&publish.topic);
+        let message = Message {
+            topic: &topic,
+            payload: &publish.payload,
+            retained: publish.retain,
+            redelivered: publish.dup,
+            replayed: publish.dup || now.mono_ms < self.replay_until_ms,
+            packet_id: publish.pkid,
+        };
+        let ack = self.client.prepare_ack(publish).map(|ack| (ack, self.shared.session.get()));
+        let mut committing =
+            Committing { entries: Vec::new(), facts: Vec::new(), press: None, ack, redelivery_key: None };
+        for effect in self.machine.handle(now, &message) {
+            match effect {
+                Effect::Press { draft, device, source_key } => {
+                    committing.note_redelivery(&draft.source);
+                    let receipt = self.journal.append(draft);
+                    committing.press = Some(Pressed { receipt, device, source_key });
+                }
+                Effect::Append(draft) => {
+                    committing.note_redelivery(&draft.source);
+                    committing.entries.push(self.journal.append(draft));
+                }
+                Effect::Remember(fact) => committing.facts.push(self.journal.remember(fact)),
+            }
+        }
+        self.count_devices();
+        // Nobody waits for the entries of a message that needs neither an acknowledgement nor a confirmation.
+        if committing.ack.is_some() || committing.press.is_some() {
+            let _ = self.committing.send(committing);
+        }
+    }
+
+    fn count_devices(&self) {
+        let count = u32::try_from(self.machine.devices_count()).unwrap_or(u32::MAX);
+        self.vitals.devices_count.set(count);
+    }
+}
+
+impl Committing {
+    fn note_redelivery(&mut self, source: &Option<crate::journal::Source>) {
+        let key = source.as_ref().map(|source| &source.key).filter(|key| key.starts_with(REDELIVERY));
+        self.redelivery_key = key.cloned().or(self.redelivery_key.take());
+    }
+}
+
+/// Waits for commits, one message after the other, and then tells: the button, and the broker.
+pub(crate) struct Confirmer {
+    inbox: mpsc::UnboundedReceiver<Committing>,
+    client: AsyncClient,
+    journal: Journal,
+    shared: Rc<Shared>,
+    clock: Clock,
+}
+
+impl Confirmer {
+    /// Works until the field is gone.
+    pub(crate) async fn run(mut self) {
+        while let Some(committing) = self.inbox.recv().await {
+            if self.confirm(committing).await.is_none() {
+                // The journal is closing: what it did not commit stays with the broker.
+                return;
+            }
+        }
+    }
+
+    async fn confirm(&mut self, committing: Committing) -> Option<()> {
+        if let Some(Pressed { receipt, device, source_key }) = committing.press {
+            let receipt = receipt.await.ok()?;
+            self.publish(receipt, device, source_key.as_deref());
+        }
+        for entry in committing.entries {
+            entry.await.ok()?;
+        }
+        for fact in committing.facts {
+            fact.await.ok()?;
+        }
+        let Some((ack, session)) = committing.ack else { return Some(()) };
+        // An acknowledgement of an earlier connection could fall on another message.
+        if session == self.shared.session.get()
+            && self.client.try_manual_ack(ack).is_ok()
+            && let Some(key) = committing.redelivery_key
+        {
+            self.journal.remember_lazily(Fact::Settled(key));
+        }
+        Some(())
+    }
+
+    fn publish(&self, receipt: Receipt, device: DeviceKey, source_key: Option<&str>) {
+        let Some(press_id) = receipt.press_id() else { return };
+        let repeated = matches!(receipt, Receipt::Repeated(..));
+        tracing::info!(press.id = %press_id, press.repeated = repeated, device.key = %device, "a press is on disk");
+        if self.shared.confirmations.get() >= CONFIRMATIONS_MAX {
+            tracing::warn!(press.id = %press_id, "the village's broker does not take confirmations: the button is not told");
+            return;
+        }
+        let confirmed =
+            Confirmed { press: press_id.to_string(), device: device.as_str(), source_key, at_ms: self.clock.utc_ms() };
+        let payload = serde_json::to_vec(&confirmed).expect("texts and a number always serialize");
+        if self.client.try_publish(CONFIRMED_TOPIC, payload, PublishOptions::new(QoS::AtLeastOnce)).is_ok() {
+            self.shared.confirmations.set(self.shared.confirmations.get() + 1);
+        }
+    }
+}

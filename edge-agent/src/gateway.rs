@@ -1,0 +1,132 @@
+//! The running gateway: opens the journal, starts the field and the uplink, and ends them in order.
+
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
+use std::rc::Rc;
+
+use anyhow::Context as _;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::LocalSet;
+use tongluo_protocols::event::{Event, Started};
+use tongluo_protocols::id::Lane;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::field::Field;
+use crate::fleet::Identity;
+use crate::journal::{Draft, Journal, Opened};
+use crate::uplink::{Uplink, Vitals};
+use crate::{VERSION, event_body};
+
+/// How often a gateway that is not enrolled looks whether it has been.
+const ENROLMENT_LOOK_MS: u64 = 2_000;
+
+/// Runs a gateway until it is told to end by SIGTERM or SIGINT.
+///
+/// # Errors
+/// When the configuration's files are of no use, or the journal cannot be opened.
+pub fn run(config: &Config, config_path: &Path, clock: Clock) -> anyhow::Result<()> {
+    let credentials = config.lan_credentials(config_path)?;
+    make_data_dir(&config.data_dir)?;
+    let Opened { journal, memory, closing } = Journal::open(&config.data_dir, &config.journal, clock)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let local = LocalSet::new();
+    let result = local.block_on(&runtime, async {
+        let (stop, stopped) = watch::channel(false);
+        let vitals = Rc::new(Vitals::default());
+        let (field, connection, confirmer) =
+            Field::new(&config.lan, credentials, journal.clone(), memory, vitals.clone(), clock);
+        tell_started(&journal, config);
+        let field = tokio::task::spawn_local(field.run(connection, stopped.clone()));
+        tokio::task::spawn_local(confirmer.run());
+        let uplink = tokio::task::spawn_local(uplink(config.data_dir.clone(), journal, vitals, clock, stopped));
+        tracing::info!(gateway.start_ms = clock.mono_ms(), gateway.version = VERSION, "the gateway is running");
+        end_of_run().await?;
+        tracing::info!("the gateway is ending");
+        let _ = stop.send(true);
+        let _ = tokio::join!(field, uplink);
+        Ok(())
+    });
+    // The last handles to the journal go with the tasks; then its thread writes what is left and ends.
+    drop(local);
+    drop(runtime);
+    closing.wait();
+    result
+}
+
+/// Waits until the gateway is enrolled, then keeps the journal replicated.
+async fn uplink(
+    data_dir: std::path::PathBuf,
+    journal: Journal,
+    vitals: Rc<Vitals>,
+    clock: Clock,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut told = false;
+    let (uplink, connection) = loop {
+        match Identity::load(&data_dir) {
+            Ok(Some(identity)) => match Uplink::new(&identity, journal.clone(), vitals.clone(), clock) {
+                Ok(prepared) => {
+                    tracing::info!(
+                        site.id = identity.site_id,
+                        hub.host = identity.mqtt_host,
+                        hub.port = identity.mqtt_port,
+                        "this gateway is enrolled"
+                    );
+                    break prepared;
+                }
+                Err(error) if !told => {
+                    tracing::error!(gateway.error = format!("{error:#}"), "the identity is of no use")
+                }
+                Err(_) => {}
+            },
+            Ok(None) if !told => {
+                tracing::warn!("this gateway is not enrolled: presses are kept here until it is");
+            }
+            Err(error) if !told => tracing::error!(gateway.error = %error, "the identity cannot be read"),
+            _ => {}
+        }
+        told = true;
+        let look_at_ms = clock.mono_ms() + ENROLMENT_LOOK_MS;
+        tokio::select! {
+            () = clock.until(Some(look_at_ms)) => {}
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+    };
+    uplink.run(connection, stop).await;
+}
+
+fn tell_started(journal: &Journal, config: &Config) {
+    let configuration = format!(
+        "lan {}:{}, journal {} MiB and {} MiB reserve",
+        config.lan.host, config.lan.port, config.journal.space_mib, config.journal.reserve_mib
+    );
+    let started = Started { version: VERSION, boot_id: journal.boot_id(), configuration: &configuration };
+    let event = Event::Started(started);
+    let draft =
+        Draft { lane: Lane::Routine, kind: event.kind(), body: event_body(&event), source: None, facts: Vec::new() };
+    drop(journal.append(draft));
+}
+
+async fn end_of_run() -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+/// Makes the folder that holds the key and the journal, closed to others.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn make_data_dir(data_dir: &Path) -> anyhow::Result<()> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(data_dir)
+        .with_context(|| format!("data_dir = {:?} cannot be created", data_dir.display().to_string()))
+}
