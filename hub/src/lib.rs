@@ -14,6 +14,7 @@ pub mod fleet;
 pub mod identity;
 pub mod ids;
 pub mod live;
+pub mod region;
 pub mod store;
 pub mod viewer;
 pub mod web;

@@ -8,6 +8,7 @@
 
 mod cookie;
 pub mod guard;
+pub mod limit;
 mod peer;
 mod session;
 mod store;
