@@ -19,7 +19,9 @@ pub(super) struct Progress {
     sent: Sequence,
     /// Up to here the task was told that the receiver has committed.
     told: Sequence,
-    /// When to send again what is not acked by then. Set where something is in flight, and where a sending sent nothing.
+    /// Whether the receiver has answered on this connection.
+    answered: bool,
+    /// When to send again what is not acked by then. Set where something is in flight, and where a batch had no entries.
     resend_at_ms: Option<u64>,
     /// How long to wait for the next ack.
     resend_after_ms: u64,
@@ -36,6 +38,7 @@ impl Progress {
         acked: 0,
         sent: 0,
         told: 0,
+        answered: false,
         resend_at_ms: None,
         resend_after_ms: 0,
         rewound: None,
@@ -72,11 +75,15 @@ impl Progress {
         self.resend_at_ms
     }
 
-    /// Where the next batch begins, if one is due. Beyond the head, it is an empty one: everything that is not acked was
-    /// trimmed, and the receiver has to be told so.
+    /// Where the next batch begins, if one is due. Beyond the head, it is one without entries, which says `oldest` and `head`:
+    /// because everything that is not acked was trimmed, or because the receiver has not answered on this connection.
     pub(super) fn next(&self) -> Option<Sequence> {
-        let waits = self.in_flight() == 0 && self.resend_at_ms.is_some();
-        (self.sent < self.head && !waits).then(|| self.oldest.max(self.sent + 1))
+        let rests = self.in_flight() == 0;
+        if rests && self.resend_at_ms.is_some() {
+            return None;
+        }
+        let is_due = self.sent < self.head || (rests && !self.answered && self.head > 0);
+        is_due.then(|| self.oldest.max(self.sent + 1))
     }
 
     /// What the task has to be told as committed, once.
@@ -97,6 +104,7 @@ impl Progress {
     pub(super) fn connect(&mut self, config: &SenderConfig) {
         self.resend_after_ms = config.resend_ms_min;
         self.rewound = None;
+        self.answered = false;
         self.go_back();
     }
 
@@ -121,7 +129,11 @@ impl Progress {
             self.acked = committed;
             self.sent = self.sent.max(committed);
             self.resend_after_ms = config.resend_ms_min;
-            self.resend_at_ms = (self.in_flight() > 0).then(|| now_ms.saturating_add(self.resend_after_ms));
+            self.resend_at_ms = Some(now_ms.saturating_add(self.resend_after_ms));
+        }
+        self.answered = true;
+        if self.in_flight() == 0 {
+            self.resend_at_ms = None;
         }
         let just_mended = self.rewound.is_some_and(|(sequence, at_ms)| {
             sequence == committed && now_ms < at_ms.saturating_add(config.rewind_pause_ms)

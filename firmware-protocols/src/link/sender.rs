@@ -11,7 +11,8 @@
 //! - Acks are cumulative. A stale one changes nothing, unless it says *gap*: then the stream goes back to what the receiver
 //!   has, even below what it once acked (a hub restored from a backup), as far as storage still holds it.
 //! - What was not acked in time is sent again, with doubling patience until there is progress. On a new connection
-//!   everything that is not acked is sent again at once.
+//!   everything that is not acked is sent again at once, and a stream of which all is acked says its `oldest` and `head` until
+//!   the receiver answers: one that was restored from a backup learns at once that it is behind.
 //! - What was trimmed before it was acked is announced by `oldest`, in an empty batch if nothing else is left.
 //!
 //! **At the bound.** The machine follows `STREAMS` streams. [`Sender::has_room`] says whether a stream from an earlier life

@@ -134,7 +134,7 @@ fn an_ack_is_cumulative_and_a_stale_one_changes_nothing() {
 fn an_ack_beyond_the_head_is_of_entries_that_our_disk_forgot() {
     let mut sender = connected(&[restored(URGENT, 1, 50, 20)]);
     assert_eq!(told(&mut sender, 0, &[ack(URGENT, 80)]), [committed(URGENT, 50)]);
-    assert_eq!(told(&mut sender, 0, &[Tick]), []);
+    assert_eq!(told(&mut sender, 60_000, &[Tick]), []);
 }
 
 #[test]
@@ -181,11 +181,29 @@ fn a_gap_goes_back_once_per_pause() {
 
 #[test]
 fn a_gap_goes_back_below_what_was_acked_as_far_as_storage_holds_it() {
-    let mut sender = connected(&[restored(URGENT, 31, 100, 100)]);
+    let mut sender = connected(&[restored(URGENT, 31, 100, 100), ack(URGENT, 100)]);
     assert_eq!(told(&mut sender, 0, &[gap(URGENT, 60)]), [send(URGENT, 61)]);
     assert_eq!(told(&mut sender, 0, &[Sent { key: URGENT, through: 100 }]), []);
     assert_eq!(told(&mut sender, 1, &[ack(URGENT, 100)]), [committed(URGENT, 100)]);
     assert_eq!(told(&mut sender, 2, &[gap(URGENT, 10)]), [send(URGENT, 31)], "what is older is gone");
+}
+
+#[test]
+fn a_stream_of_which_all_is_acked_announces_itself_until_the_receiver_answers() {
+    let mut sender = connected(&[restored(OLD_URGENT, 5, 9, 9), restored(OLD_ROUTINE, 1, 0, 0)]);
+    let announcement = send(OLD_URGENT, 10);
+    assert_eq!(told(&mut sender, 0, &[]), [announcement], "a stream without entries has nothing to say");
+    assert_eq!(told(&mut sender, 0, &[Sent { key: OLD_URGENT, through: 9 }]), []);
+    assert_eq!(told(&mut sender, 1_999, &[Tick]), []);
+    assert_eq!(told(&mut sender, 2_000, &[Tick]), [announcement]);
+    assert_eq!(told(&mut sender, 2_000, &[Sent { key: OLD_URGENT, through: 9 }]), []);
+    assert_eq!(told(&mut sender, 2_001, &[ack(OLD_URGENT, 9)]), []);
+    assert_eq!(sender.next_deadline(), None);
+    assert_eq!(told(&mut sender, 3_000, &[Disconnected, Connected]), [announcement], "once more on each connection");
+    assert_eq!(
+        told(&mut sender, 3_000, &[Sent { key: OLD_URGENT, through: 9 }, gap(OLD_URGENT, 7)]),
+        [send(OLD_URGENT, 8)]
+    );
 }
 
 #[test]
