@@ -7,6 +7,8 @@
 mod http;
 pub mod machine;
 mod store;
+#[cfg(test)]
+mod tests;
 mod view;
 
 use serde_json::json;
@@ -17,7 +19,7 @@ use crate::live::Draft;
 
 pub use http::{AlarmRoom, routes};
 pub use machine::{AlarmKind, AlarmState, CloseReason, LineKind, is_late};
-pub use view::AlarmView;
+pub use view::{AlarmDetail, AlarmView, PressView, TimelineLine};
 
 /// A press (or something unreadable that may be one) as the ledger hands it over.
 #[derive(Clone, Debug)]

@@ -7,6 +7,10 @@
 //! `Any` driver carries no others (docs/decisions/0002-store.md).
 
 mod rows;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 use std::sync::Once;

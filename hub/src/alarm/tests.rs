@@ -1,0 +1,107 @@
+//! Presses and people on real databases.
+
+use super::machine::{AlarmKind, CloseReason};
+use super::view::{self, AlarmView};
+use super::{HeardPress, store, take_presses};
+use crate::ids::SiteId;
+use crate::live::{self, Draft};
+use crate::store::Store;
+use crate::store::testing::{VILLAGE, add_site, each_store, region};
+
+fn press(site_id: &SiteId, source: &str, number: u64) -> HeardPress {
+    HeardPress {
+        site_id: site_id.clone(),
+        region: region(VILLAGE),
+        press_id: format!("{:016x}-{number}", 1),
+        source: source.to_owned(),
+        device_id: None,
+        kind: AlarmKind::Sos,
+        trigger: "sos".to_owned(),
+        source_key: None,
+        occurred_ms: 1_000,
+        late: false,
+    }
+}
+
+async fn take(store: &Store, now_ms: i64, presses: &[HeardPress]) -> Vec<Draft> {
+    let mut transaction = store.begin().await.unwrap();
+    let drafts = take_presses(&mut transaction, now_ms, presses).await.unwrap();
+    live::append(&mut transaction, now_ms, &drafts).await.unwrap();
+    transaction.commit().await.unwrap();
+    drafts
+}
+
+async fn open(store: &Store) -> Vec<AlarmView> {
+    let mut connection = store.reader().acquire().await.unwrap();
+    view::open(&mut connection, &region("411728")).await.unwrap()
+}
+
+#[tokio::test]
+async fn many_presses_of_one_source_are_one_alarm() {
+    each_store(async |store| {
+        let site = add_site(&store, "site1").await;
+        take(&store, 2_000, &[press(&site, "zigbee:a", 1), press(&site, "zigbee:b", 2), press(&site, "zigbee:a", 3)])
+            .await;
+        let drafts = take(&store, 3_000, &[press(&site, "zigbee:a", 4)]).await;
+        assert_eq!(drafts.len(), 1, "one changed alarm, one change");
+        let alarms = open(&store).await;
+        assert_eq!(alarms.len(), 2);
+        let first = alarms.iter().find(|alarm| alarm.source == "zigbee:a").unwrap();
+        assert_eq!((first.presses, first.raised_ms, first.last_press_ms), (3, 2_000, 3_000));
+        assert_eq!(first.region_path.len(), 3, "county, township, village");
+        let mut connection = store.reader().acquire().await.unwrap();
+        let lines: Vec<_> = view::timeline(&mut connection, &first.id).await.unwrap();
+        assert_eq!(lines.len(), 3);
+        assert_eq!(view::presses(&mut connection, &first.id).await.unwrap().len(), 3);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_press_id_cannot_be_taken_twice() {
+    each_store(async |store| {
+        let site = add_site(&store, "site1").await;
+        take(&store, 2_000, &[press(&site, "zigbee:a", 1)]).await;
+        let mut transaction = store.begin().await.unwrap();
+        assert!(take_presses(&mut transaction, 3_000, &[press(&site, "zigbee:a", 1)]).await.is_err());
+        drop(transaction);
+        assert_eq!(open(&store).await[0].presses, 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn after_a_close_the_next_press_raises_a_new_alarm() {
+    each_store(async |store| {
+        let site = add_site(&store, "site1").await;
+        take(&store, 2_000, &[press(&site, "zigbee:a", 1)]).await;
+        let first = open(&store).await.remove(0);
+        let mut transaction = store.begin().await.unwrap();
+        let mut alarm = store::load(&mut transaction, &first.id).await.unwrap().unwrap();
+        let lines = alarm.course.close(2_500, "王芳", CloseReason::Other, Some("试试".to_owned())).unwrap();
+        store::save(&mut transaction, &alarm, 2_500, "王芳", &lines).await.unwrap();
+        transaction.commit().await.unwrap();
+        take(&store, 3_000, &[press(&site, "zigbee:a", 2)]).await;
+        let alarms = open(&store).await;
+        assert_eq!(alarms.len(), 1);
+        assert_ne!(alarms[0].id, first.id);
+        let mut connection = store.reader().acquire().await.unwrap();
+        let closed = view::closed(&mut connection, &region(VILLAGE), "~", 10).await.unwrap();
+        assert_eq!(closed.len(), 1);
+        assert_eq!(closed[0].close_note.as_deref(), Some("试试"));
+        assert_eq!(closed[0].acknowledged_by.as_deref(), Some("王芳"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn other_regions_see_nothing() {
+    each_store(async |store| {
+        let site = add_site(&store, "site1").await;
+        take(&store, 2_000, &[press(&site, "zigbee:a", 1)]).await;
+        let mut connection = store.reader().acquire().await.unwrap();
+        assert!(view::open(&mut connection, &region("411728103")).await.unwrap().is_empty());
+        assert_eq!(view::open(&mut connection, &region("411728102")).await.unwrap().len(), 1);
+    })
+    .await;
+}
