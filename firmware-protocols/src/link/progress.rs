@@ -94,7 +94,14 @@ impl Progress {
     }
 
     pub(super) fn append(&mut self, head: Sequence) {
-        self.head = self.head.max(head);
+        if head <= self.head {
+            return;
+        }
+        if self.sent == self.head && self.in_flight() == 0 {
+            // What waited was an announcement; an entry does not wait.
+            self.resend_at_ms = None;
+        }
+        self.head = head;
     }
 
     pub(super) fn trim(&mut self, oldest: Sequence) {

@@ -207,6 +207,14 @@ fn a_stream_of_which_all_is_acked_announces_itself_until_the_receiver_answers() 
 }
 
 #[test]
+fn an_entry_does_not_wait_for_the_answer_to_an_announcement() {
+    let mut sender = connected(&[restored(URGENT, 5, 9, 9)]);
+    assert_eq!(told(&mut sender, 0, &[]), [send(URGENT, 10)]);
+    assert_eq!(told(&mut sender, 0, &[Sent { key: URGENT, through: 9 }]), []);
+    assert_eq!(told(&mut sender, 1, &[Appended { key: URGENT, head: 10 }]), [send(URGENT, 10)]);
+}
+
+#[test]
 fn a_gap_while_a_sending_is_open_is_not_covered_up_by_it() {
     let mut sender = connected(&[Appended { key: URGENT, head: 9 }]);
     told(&mut sender, 0, &[]);
