@@ -38,7 +38,8 @@ impl Default for EmbeddedConfig {
     }
 }
 
-/// A broker that somebody else runs. It must keep gateways to their own topics itself: see [`super::mosquitto`].
+/// A broker that somebody else runs. It must keep gateways to their own topics itself: see
+/// [`super::mosquitto_config`].
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExternalConfig {

@@ -215,6 +215,12 @@ impl Inbox {
         }
     }
 
+    /// All sites that were last said to be on line.
+    pub(super) fn online(&self) -> Vec<Arc<Place>> {
+        let places = self.0.places.read().unwrap_or_else(PoisonError::into_inner);
+        places.values().filter(|place| place.is_online()).map(Arc::clone).collect()
+    }
+
     /// Takes nothing more; the receiver ends after what is queued.
     pub(super) fn close(&self) {
         self.0.queue.write().unwrap_or_else(PoisonError::into_inner).take();
@@ -250,6 +256,11 @@ enum Sent {
 }
 
 impl Place {
+    /// Whether the site was last said to be on line.
+    pub(super) fn is_online(&self) -> bool {
+        lock(&self.presence).online
+    }
+
     fn presence_arrival(&self, online: bool) -> Waiting {
         let site = self.site.clone();
         let arrival = if online { Arrival::Online { site } } else { Arrival::Offline { site } };

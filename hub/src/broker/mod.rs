@@ -14,7 +14,9 @@
 mod config;
 mod counters;
 mod embedded;
+mod external;
 mod inbox;
+mod mosquitto;
 mod topic;
 
 use std::net::SocketAddr;
@@ -26,10 +28,12 @@ use bytes::Bytes;
 pub use config::{BrokerConfig, Credentials, EmbeddedConfig, ExternalConfig, Login};
 pub use counters::BrokerStats;
 pub use inbox::{Arrival, Arrivals};
+pub use mosquitto::{MosquittoPlan, access_list, mosquitto_config};
 pub use topic::{DownLeaf, HUB_CLIENT_ID, SITE_ID_BYTES_MAX, UpLeaf, is_site_id};
 
 use crate::ids::SiteId;
 use embedded::Embedded;
+use external::External;
 
 /// The largest payload in either direction. A batch is at most 16 KiB, so this is room to grow, not a goal. Outgoing, more
 /// is an error. Incoming, a somewhat larger message is dropped and counted; a packet much larger than this ends the
@@ -52,6 +56,7 @@ pub struct Broker(Implementation);
 #[derive(Debug)]
 enum Implementation {
     Embedded(Embedded),
+    External(External),
 }
 
 impl Broker {
@@ -70,11 +75,10 @@ impl Broker {
                 let (embedded, arrivals) = Embedded::start(config, credentials, gate).await?;
                 Ok((Self(Implementation::Embedded(embedded)), arrivals))
             }
-            BrokerConfig::External(config) => Err(BrokerError::Config {
-                key: "mode",
-                value: format!("external ({}:{})", config.host, config.port),
-                allowed: "embedded",
-            }),
+            BrokerConfig::External(config) => {
+                let (external, arrivals) = External::start(config, credentials)?;
+                Ok((Self(Implementation::External(external)), arrivals))
+            }
         }
     }
 
@@ -89,6 +93,7 @@ impl Broker {
         }
         match &self.0 {
             Implementation::Embedded(embedded) => embedded.publish(site, leaf, payload).await,
+            Implementation::External(external) => external.publish(site, leaf, payload),
         }
     }
 
@@ -97,6 +102,7 @@ impl Broker {
     pub async fn disconnect(&self, site: &SiteId) {
         match &self.0 {
             Implementation::Embedded(embedded) => embedded.disconnect(site).await,
+            Implementation::External(external) => external.disconnect(site).await,
         }
     }
 
@@ -104,6 +110,7 @@ impl Broker {
     pub fn stats(&self) -> BrokerStats {
         match &self.0 {
             Implementation::Embedded(embedded) => embedded.stats(),
+            Implementation::External(external) => external.stats(),
         }
     }
 
@@ -111,6 +118,7 @@ impl Broker {
     pub fn address(&self) -> Option<SocketAddr> {
         match &self.0 {
             Implementation::Embedded(embedded) => Some(embedded.address()),
+            Implementation::External(_) => None,
         }
     }
 
@@ -118,6 +126,7 @@ impl Broker {
     pub async fn shutdown(self) {
         match self.0 {
             Implementation::Embedded(embedded) => embedded.shutdown().await,
+            Implementation::External(external) => external.shutdown().await,
         }
     }
 }

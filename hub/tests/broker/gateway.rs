@@ -1,6 +1,6 @@
 //! A gateway as the broker sees it: an MQTT client with a certificate.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use rumqttc::{
@@ -23,7 +23,8 @@ pub(crate) struct Plan {
     pub(crate) identity: Option<Identity>,
     pub(crate) client_id: String,
     pub(crate) will: Option<LastWill>,
-    pub(crate) clean_session: bool,
+    /// One configuration for all connections, so that TLS sessions are resumed as real gateways do.
+    pub(crate) tls: Arc<OnceLock<Arc<ClientConfig>>>,
 }
 
 /// A connected gateway.
@@ -45,11 +46,15 @@ impl Plan {
                 QoS::AtLeastOnce,
                 true,
             )),
-            clean_session: true,
+            tls: Arc::default(),
         }
     }
 
-    pub(crate) fn tls(&self) -> Arc<ClientConfig> {
+    pub(crate) fn tls_config(&self) -> Arc<ClientConfig> {
+        Arc::clone(self.tls.get_or_init(|| self.new_tls()))
+    }
+
+    fn new_tls(&self) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(self.trusted.as_bytes()).unwrap()).unwrap();
         let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -70,9 +75,9 @@ impl Plan {
     /// Tries once; an error is a refusal.
     pub(crate) async fn try_connect(&self) -> Result<Gateway, ConnectionError> {
         let mut options = MqttOptions::new(self.client_id.clone(), ("127.0.0.1", self.port));
-        options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(self.tls())));
+        options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(self.tls_config())));
         options.set_keep_alive(30);
-        options.set_clean_session(self.clean_session);
+        options.set_clean_session(true);
         options.set_max_packet_size(1 << 20, 1 << 20);
         if let Some(will) = &self.will {
             options.set_last_will(will.clone());

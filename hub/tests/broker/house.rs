@@ -5,28 +5,34 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use tongluo_hub::broker::{Arrival, Arrivals, Broker, BrokerConfig, EmbeddedConfig, Gate, UpLeaf};
+use tongluo_hub::broker::{
+    Arrival, Arrivals, Broker, BrokerConfig, EmbeddedConfig, ExternalConfig, Gate, HUB_CLIENT_ID, Login, UpLeaf,
+};
 use tongluo_hub::ids::SiteId;
 
 use crate::authority::{Authority, Identity, Use};
 use crate::gateway::Plan;
+use crate::mosquitto::Mosquitto;
 use crate::within;
 
 /// Which implementation a test runs against.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Embedded,
+    External,
 }
 
 /// A broker, its authority, and what arrived.
 pub(crate) struct House {
-    pub(crate) kind: Kind,
     pub(crate) authority: Authority,
     pub(crate) gate: Arc<Serials>,
     pub(crate) broker: Option<Broker>,
     pub(crate) arrivals: Arrivals,
     pub(crate) port: u16,
     pub(crate) folder: PathBuf,
+    /// The external broker, if that is what is tested.
+    pub(crate) mosquitto: Option<Mosquitto>,
+    revoked: Mutex<Vec<Vec<u8>>>,
 }
 
 /// The serials that may connect.
@@ -47,8 +53,18 @@ impl House {
         std::fs::create_dir_all(&folder).unwrap();
         let authority = Authority::new(&folder, "county");
         let gate = Arc::new(Serials::default());
-        let (broker, arrivals, port) = start(kind, &authority, &gate, 0).await;
-        Self { kind, authority, gate, broker: Some(broker), arrivals, port, folder }
+        let mosquitto = match kind {
+            Kind::Embedded => None,
+            Kind::External => Some(Mosquitto::start(&folder, &authority).await),
+        };
+        let (broker, arrivals) = start(mosquitto.as_ref(), &authority, &gate, 0).await;
+        let port = mosquitto.as_ref().map(|mosquitto| mosquitto.gateways_port);
+        let port = port.or_else(|| Some(broker.address()?.port())).expect("a broker listens somewhere");
+        Self { authority, gate, broker: Some(broker), arrivals, port, folder, mosquitto, revoked: Mutex::default() }
+    }
+
+    pub(crate) fn is_embedded(&self) -> bool {
+        self.mosquitto.is_none()
     }
 
     pub(crate) fn broker(&self) -> &Broker {
@@ -65,26 +81,36 @@ impl House {
     /// Revokes a gateway's certificate as the hub does: first nobody gets in with it, then the session ends.
     pub(crate) async fn revoke(&self, identity: &Identity) {
         self.gate.0.lock().unwrap().remove(&(identity.name.clone(), identity.serial.clone()));
+        if let Some(mosquitto) = &self.mosquitto {
+            // Mosquitto does not say when it has read the list, so a certificate that stands on it too is tried.
+            let probe = self.authority.issue("probe", Use::Gateway);
+            let revoked = {
+                let mut revoked = self.revoked.lock().unwrap();
+                revoked.extend([identity.serial.clone(), probe.serial.clone()]);
+                revoked.clone()
+            };
+            self.authority.revoke(&revoked);
+            mosquitto.reload();
+            let probe = Plan { will: None, ..Plan::new(self.port, &self.authority, &probe) };
+            within("the revocation list to be read", async { while probe.try_connect().await.is_ok() {} }).await;
+        }
         self.broker().disconnect(&SiteId::from_known(&identity.name)).await;
     }
 
     /// The broker dies, forgets everything, and is there again on the same port.
     pub(crate) async fn forget_everything(&mut self) {
-        match self.kind {
-            Kind::Embedded => {
-                self.broker.take().expect("the broker runs").shutdown().await;
-                let (broker, arrivals, _) = start(self.kind, &self.authority, &self.gate, self.port).await;
-                self.broker = Some(broker);
-                self.arrivals = arrivals;
-            }
+        match &mut self.mosquitto {
+            None => self.restart_hub().await,
+            Some(mosquitto) => mosquitto.forget_everything().await,
         }
     }
 
-    /// The hub loses its connection to the broker, or (embedded) is started anew.
-    pub(crate) async fn reconnect(&mut self) {
-        match self.kind {
-            Kind::Embedded => self.forget_everything().await,
-        }
+    /// The hub stops and starts again; an external broker stays.
+    pub(crate) async fn restart_hub(&mut self) {
+        self.broker.take().expect("the broker runs").shutdown().await;
+        let (broker, arrivals) = start(self.mosquitto.as_ref(), &self.authority, &self.gate, self.port).await;
+        self.broker = Some(broker);
+        self.arrivals = arrivals;
     }
 
     /// Waits until the broker has dropped so many messages.
@@ -127,16 +153,33 @@ impl Drop for House {
     }
 }
 
-async fn start(kind: Kind, authority: &Authority, gate: &Arc<Serials>, port: u16) -> (Broker, Arrivals, u16) {
+async fn start(
+    mosquitto: Option<&Mosquitto>,
+    authority: &Authority,
+    gate: &Arc<Serials>,
+    port: u16,
+) -> (Broker, Arrivals) {
     let gate: Arc<dyn Gate> = Arc::<Serials>::clone(gate);
-    match kind {
-        Kind::Embedded => {
+    let (config, identity) = match mosquitto {
+        None => {
             let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
             let config = BrokerConfig::Embedded(EmbeddedConfig { listen, ..EmbeddedConfig::default() });
-            let credentials = authority.files(&authority.issue("hub", Use::Server));
-            let (broker, arrivals) = Broker::start(&config, &credentials, gate).await.unwrap();
-            let port = broker.address().expect("embedded").port();
-            (broker, arrivals, port)
+            (config, authority.issue("hub", Use::Server))
         }
+        Some(mosquitto) => {
+            let host = "localhost".to_owned();
+            let config = ExternalConfig { host, port: mosquitto.hub_port, login: Login::MutualTls };
+            (BrokerConfig::External(config), authority.issue(HUB_CLIENT_ID, Use::Gateway))
+        }
+    };
+    let (broker, arrivals) = Broker::start(&config, &authority.files(&identity), gate).await.unwrap();
+    if mosquitto.is_some() {
+        within("the hub to reach the broker", async {
+            while broker.stats().connects == 0 {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
     }
+    (broker, arrivals)
 }

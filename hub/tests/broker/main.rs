@@ -4,6 +4,7 @@
 mod authority;
 mod gateway;
 mod house;
+mod mosquitto;
 mod suite;
 
 use std::time::Duration;
@@ -23,6 +24,14 @@ macro_rules! conformance {
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $case() {
                     crate::suite::$case(crate::house::House::new(crate::house::Kind::Embedded).await).await;
+                }
+            )*
+        }
+        mod external {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    crate::suite::$case(crate::house::House::new(crate::house::Kind::External).await).await;
                 }
             )*
         }

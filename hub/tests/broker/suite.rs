@@ -10,7 +10,8 @@ use tongluo_hub::broker::{Arrival, DownLeaf, PAYLOAD_BYTES_MAX, PublishError, Up
 use tongluo_hub::ids::SiteId;
 
 use crate::authority::{Authority, Use};
-use crate::house::{House, Kind};
+use crate::gateway::Plan;
+use crate::house::House;
 use crate::within;
 
 const ONCE: PublishOptions = PublishOptions::new(QoS::AtLeastOnce);
@@ -46,12 +47,9 @@ pub(crate) async fn a_state_arrives_as_it_was_said(mut house: House) {
 pub(crate) async fn strangers_are_refused(mut house: House) {
     let fine = house.enrol("a");
     let foreign = Authority::new(&house.folder, "foreign");
-    let mut without = fine.clone();
-    without.identity = None;
-    let mut of_another_authority = fine.clone();
-    of_another_authority.identity = Some(foreign.issue("a", Use::Gateway));
-    let mut of_a_server = fine.clone();
-    of_a_server.identity = Some(house.authority.issue("a", Use::Server));
+    let without = Plan { identity: None, ..house.enrol("a") };
+    let of_another_authority = Plan { identity: Some(foreign.issue("a", Use::Gateway)), ..house.enrol("a") };
+    let of_a_server = Plan { identity: Some(house.authority.issue("a", Use::Server)), ..house.enrol("a") };
     let revoked = house.enrol("r");
     house.revoke(revoked.identity.as_ref().unwrap()).await;
     for (plan, who) in [
@@ -69,7 +67,9 @@ pub(crate) async fn strangers_are_refused(mut house: House) {
                 assert_eq!(site.as_str(), "a");
                 return;
             }
-            Arrival::Message { site, .. } | Arrival::Offline { site } => assert_eq!(site.as_str(), "a"),
+            // A broker may say of a gateway it never let in that it is off line.
+            Arrival::Offline { .. } | Arrival::Message { leaf: UpLeaf::State, .. } => {}
+            other @ Arrival::Message { .. } => panic!("{other:?}"),
         }
     }
 }
@@ -145,7 +145,7 @@ pub(crate) async fn nothing_is_retained_but_states(mut house: House) {
     let mut gateway = plan.connect().await;
     gateway.publish("tl/1/a/up", "retained", ONCE.retained()).await;
     gateway.publish("tl/1/a/beat", "retained", ONCE.retained()).await;
-    house.reconnect().await;
+    house.restart_hub().await;
     drop(gateway);
     let mut gateway = plan.connect().await;
     gateway.publish("tl/1/a/up", "fresh", ONCE).await;
@@ -218,7 +218,7 @@ pub(crate) async fn a_deaf_gateway_fills_its_own_bound_only(mut house: House) {
             Err(error) => panic!("{error}"),
         }
     }
-    if house.kind == Kind::Embedded {
+    if house.is_embedded() {
         assert!(refused > 0, "an embedded broker knows what is on its way to each gateway");
         assert_eq!(house.broker().stats().sent_dropped, refused);
     }
@@ -259,7 +259,7 @@ pub(crate) async fn idle_sockets_stall_nobody(mut house: House) {
         idle.push(socket);
     }
     // One that finishes TLS and then says nothing.
-    let connector = tokio_rustls::TlsConnector::from(plan.tls());
+    let connector = tokio_rustls::TlsConnector::from(plan.tls_config());
     let socket = TcpStream::connect(("127.0.0.1", house.port)).await.unwrap();
     let silent = connector.connect("localhost".try_into().unwrap(), socket).await.unwrap();
     let gateway = tokio::time::timeout(Duration::from_secs(5), plan.connect()).await.expect("no stall");
@@ -290,7 +290,7 @@ pub(crate) async fn everything_comes_back_after_the_broker_forgot_all(mut house:
     house.forget_everything().await;
     gateway.ended().await;
     drop(gateway);
-    if house.kind != Kind::Embedded {
+    if !house.is_embedded() {
         house.presence("a", false).await;
     }
     let mut gateway = plan.connect().await;
@@ -309,17 +309,18 @@ pub(crate) async fn shutdown_ends_what_it_began(mut house: House) {
     let broker = house.broker.take().expect("the broker runs");
     within("a shutdown", broker.shutdown()).await;
     within("the end of the arrivals", async { while house.arrivals.recv().await.is_some() {} }).await;
-    if house.kind == Kind::Embedded {
+    if house.is_embedded() {
         gateway.ended().await;
         std::net::TcpListener::bind(("127.0.0.1", house.port)).expect("the port is free");
-        half.write_all(b"x").await.unwrap();
+        // Whether by an alert, an end or a reset: the handshake that had begun is over.
+        let _ = half.write_all(b"x").await;
         let _ = within("the end of a half-open handshake", half.read(&mut [0; 64])).await;
     }
 }
 
 pub(crate) async fn a_site_that_is_away_is_an_error_or_silence(house: House) {
     let result = house.broker().publish(&site("nobody"), DownLeaf::Down, Bytes::from_static(b"x")).await;
-    if house.kind == Kind::Embedded {
+    if house.is_embedded() {
         assert_eq!(result, Err(PublishError::Away(site("nobody"))));
     }
 }
