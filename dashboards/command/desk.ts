@@ -126,7 +126,7 @@ function useClosed() {
   async function read(after?: string): Promise<void> {
     if (busy.value) return;
     busy.value = true;
-    const result = await api.alarms('closed', after);
+    const result = await api.closedAlarms(after);
     busy.value = false;
     problem.value = result.ok ? null : result.problem;
     if (!result.ok) return;

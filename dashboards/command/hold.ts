@@ -43,8 +43,8 @@ export function useHold({ scroller, above, below }: HoldElements) {
     const before_top = list.scrollTop;
     const hold = holdStill({ scroll_top: before_top, space_above }, anchor.offset, after);
     setSpaceAbove(hold.space_above);
-    const room = list.scrollHeight - list.clientHeight - spaceBelow();
-    setSpaceBelow(Math.max(0, hold.scroll_top - room));
+    const content = below.value?.offsetTop ?? 0;
+    setSpaceBelow(Math.max(0, hold.scroll_top + list.clientHeight - content));
     list.scrollTop = hold.scroll_top;
     scrolled_by += hold.scroll_top - before_top;
   });

@@ -3,11 +3,12 @@
  * HTTP API from memory, serves `dist/` under the hub's own content policy, and forgets everything
  * when it ends. It checks nothing that the hub checks; never test a rule of the hub against it.
  *
- *     node dev/fake-hub.mjs [--port 8090] [--scene busy|calm|empty|flood]
+ *     node dev/fake-hub.mjs [--port 8090, or 0 for any] [--scene busy|calm|empty|flood]
  *
  * Log in as `zhibanyuan` (operator), `jishuyuan` (technician) or `admin`, with any password but "wrong".
  * For trying things out it also answers `POST /dev/press?device=d1`, `/dev/unknown`, `/dev/silence?ms=`,
- * `/dev/drop` (ends the streams), `/dev/expire` (ends the sessions), `/dev/enrol?site=s4`, `/dev/reset`.
+ * `/dev/drop` (ends the streams), `/dev/expire` (ends the sessions), `/dev/enrol?site=s4`, `/dev/reset`;
+ * `GET /dev/streams` lists from where each stream was asked to go on.
  */
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
@@ -32,6 +33,7 @@ const streams = new Set();
 let sequence = 100;
 let log = [];
 let silent_until = 0;
+const asked = [];
 let next_id = 1_000;
 
 // ---- the change log -------------------------------------------------------------------------
@@ -55,6 +57,7 @@ setInterval(() => streams.forEach(beat), BEAT_EVERY_MS);
 
 function openStream(request, response, url) {
   const after = Number(request.headers['last-event-id'] ?? url.searchParams.get('after') ?? sequence);
+  asked.push({ last_event_id: request.headers['last-event-id'] ?? null, after: url.searchParams.get('after') });
   response.writeHead(200, { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store' });
   beat(response);
   if (after > sequence || after < (log[0]?.id ?? sequence + 1) - 1) {
@@ -214,7 +217,7 @@ function develop(path, url) {
   if (path === '/dev/expire') sessions.clear();
   if (path === '/dev/enrol') enrol(find(state.sites, url.searchParams.get('site')), now);
   if (path === '/dev/reset') for (const stream of streams) write(stream, { id: sequence, type: 'reset', data: `{"sequence":${sequence}}` });
-  return { status: 204 };
+  return path === '/dev/streams' ? { body: asked } : { status: 204 };
 }
 
 function openSession(body, response) {
@@ -256,7 +259,7 @@ async function json(request) {
   return text === '' ? null : JSON.parse(text);
 }
 
-createServer(async (request, response) => {
+const server = createServer(async (request, response) => {
   const url = new URL(request.url, 'http://127.0.0.1');
   response.setHeader('Content-Security-Policy', POLICY);
   let answer;
@@ -268,6 +271,8 @@ createServer(async (request, response) => {
   const { status = 200, body, bytes, type = status >= 400 ? 'application/problem+json' : 'application/json', location } = answer;
   response.writeHead(status, { 'Content-Type': type, ...(location ? { Location: location } : {}) });
   response.end(bytes ?? (body === undefined ? '' : JSON.stringify(body)));
-}).listen(Number(options.port), '127.0.0.1', () => {
-  process.stdout.write(`ready: http://127.0.0.1:${options.port} (${options.scene})\n`);
+});
+
+server.listen(Number(options.port), '127.0.0.1', () => {
+  process.stdout.write(`ready: http://127.0.0.1:${server.address().port}\n`);
 });

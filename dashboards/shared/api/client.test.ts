@@ -1,7 +1,5 @@
 import { describe, expect, it, vi } from 'vitest';
-import { allOpenAlarms, createApi, query, UNREACHABLE, UNREADABLE } from './client';
-import type { Alarms } from './types';
-import { alarm } from '../model/samples';
+import { createApi, query, UNREACHABLE, UNREADABLE } from './client';
 
 function api(answer: Response | Error) {
   const fetch = vi.fn<typeof globalThis.fetch>(() => (answer instanceof Error ? Promise.reject(answer) : Promise.resolve(answer)));
@@ -47,17 +45,5 @@ describe('the api client', () => {
     await client.alarm('a/../b');
     expect(fetch.mock.calls[0]?.[0]).toBe('/api/v1/alarms/a%2F..%2Fb');
     expect(query({ a: 'x y', b: undefined })).toBe('?a=x+y');
-  });
-
-  it('reads open alarms to the last page, at the sequence of the first', async () => {
-    const pages: Record<string, Alarms> = {
-      '': { sequence: 5, alarms: [alarm({ id: 'a' })], next: 'a' },
-      a: { sequence: 6, alarms: [alarm({ id: 'b' })], next: null },
-    };
-    const result = await allOpenAlarms({
-      alarms: (_, after = '') => Promise.resolve({ ok: true, value: pages[after] ?? { sequence: 0, alarms: [], next: null } }),
-    });
-    expect(result.ok && result.value.sequence).toBe(5);
-    expect(result.ok && result.value.alarms.map(({ id }) => id)).toEqual(['a', 'b']);
   });
 });

@@ -24,10 +24,8 @@ export type Result<T> = { ok: true; value: T } | { ok: false; problem: Problem }
 
 /** How long a request may take before the page says that the hub does not answer. */
 export const REQUEST_TIMEOUT_MS = 15_000;
-/** Alarms per page of a list; the hub may give fewer. */
-export const ALARMS_PER_PAGE = 200;
-/** Pages of open alarms read before giving up: 4,000 open alarms are beyond what people can handle. */
-export const ALARM_PAGES_MAX = 20;
+/** Closed alarms read at once. */
+const CLOSED_PER_PAGE = 50;
 
 /** The code of a problem that the page made itself because no answer came. */
 export const UNREACHABLE = 'page.unreachable';
@@ -94,8 +92,11 @@ export function createApi(options: ApiOptions) {
     changeDevice: (id: string, change: { name?: string; place?: string }) =>
       call<Device>('PATCH', `/devices/${encodeURIComponent(id)}`, change),
 
-    alarms: (state: 'open' | 'closed', after?: string) =>
-      get<Alarms>(`/alarms${query({ state, after, limit: String(ALARMS_PER_PAGE) })}`),
+    /** All that are open; the list is always complete. */
+    openAlarms: () => get<Alarms>('/alarms?state=open'),
+    /** A page of closed ones, the newest first; `after` is the page before's `next`. */
+    closedAlarms: (after?: string) =>
+      get<Alarms>(`/alarms${query({ state: 'closed', after, limit: String(CLOSED_PER_PAGE) })}`),
     alarm: (id: string) => get<AlarmDetail>(`/alarms/${encodeURIComponent(id)}`),
     acknowledge: (id: string) => post<Alarm>(`/alarms/${encodeURIComponent(id)}/acknowledge`, {}),
     close: (id: string, reason: CloseReason, note?: string) =>
@@ -111,22 +112,6 @@ export interface NewSite {
   region_code: string;
   latitude?: number;
   longitude?: number;
-}
-
-/** Reads all pages of open alarms; the sequence is that of the first page, the oldest read. */
-export async function allOpenAlarms(api: Pick<Api, 'alarms'>): Promise<Result<Alarms>> {
-  const alarms: Alarm[] = [];
-  let sequence: number | null = null;
-  let after: string | undefined;
-  for (let page = 0; page < ALARM_PAGES_MAX; page += 1) {
-    const result = await api.alarms('open', after);
-    if (!result.ok) return result;
-    sequence ??= result.value.sequence;
-    alarms.push(...result.value.alarms);
-    if (result.value.next === null) break;
-    after = result.value.next;
-  }
-  return { ok: true, value: { sequence: sequence ?? 0, alarms, next: null } };
 }
 
 /** A query string without the parameters that are absent. */

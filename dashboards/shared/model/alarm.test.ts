@@ -43,6 +43,12 @@ describe('the next act', () => {
 describe('the order of the queue', () => {
   const ids = (list: { id: string }[]) => list.map(({ id }) => id);
 
+  it('puts an SOS before what is unknown, however new', () => {
+    const list = [alarm({ id: 'unknown', kind: 'unknown', raised_ms: 9 }), alarm({ id: 'sos', raised_ms: 1 })];
+    expect(ids(inOrder(list))).toEqual(['sos', 'unknown']);
+    expect(ids(inOrder([alarm({ id: 'unknown', kind: 'unknown' }), alarm({ id: 'sos', ...TAKEN })]))).toEqual(['unknown', 'sos']);
+  });
+
   it('puts what needs somebody first, the newest on top', () => {
     const list = [
       alarm({ id: 'taken', ...TAKEN, raised_ms: 9 }),

@@ -30,14 +30,15 @@ export function isSounding(alarms: Iterable<Pick<Alarm, 'state' | 'sounding'>>):
 }
 
 /**
- * The queue's order: what needs somebody first, then what somebody has; within each the newest
- * first. It depends only on what the hub says, so that every page shows the same order, and a
+ * The queue's order: what needs somebody first, then what somebody has; within each an SOS before
+ * an unknown alarm, and the newest first. It depends only on what the hub says, so that every page shows the same order, and a
  * repeat of a press (which changes only counts) never moves a row.
  */
 export function inOrder(alarms: readonly Alarm[]): Alarm[] {
   return [...alarms].sort(
     (a, b) =>
       Number(needsSomebody(b)) - Number(needsSomebody(a)) ||
+      Number(b.kind === 'sos') - Number(a.kind === 'sos') ||
       b.raised_ms - a.raised_ms ||
       (a.id < b.id ? -1 : Number(a.id > b.id)),
   );
