@@ -6,6 +6,7 @@
 
 pub mod alarm;
 pub mod audit;
+pub mod backup;
 pub mod broker;
 pub mod clock;
 pub mod config;
@@ -13,7 +14,10 @@ pub mod fault;
 pub mod fleet;
 pub mod identity;
 pub mod ids;
+pub mod link;
 pub mod live;
+pub mod lock;
+pub mod metrics;
 pub mod region;
 pub mod store;
 pub mod viewer;

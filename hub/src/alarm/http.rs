@@ -35,14 +35,13 @@ pub struct AlarmRoom {
     pub live: Live,
 }
 
-/// The room's routes.
-pub fn routes(room: AlarmRoom) -> OpenApiRouter {
+/// The room's routes; whoever serves them adds the state.
+pub fn routes() -> OpenApiRouter<AlarmRoom> {
     OpenApiRouter::new()
         .routes(routes!(list))
         .routes(routes!(detail))
         .routes(routes!(acknowledge))
         .routes(routes!(close))
-        .with_state(room)
 }
 
 #[derive(Debug, Default, Deserialize, ToSchema)]

@@ -64,8 +64,8 @@ struct AuditQuery {
 }
 
 /// The trail's routes.
-pub fn routes(room: AuditRoom) -> OpenApiRouter {
-    OpenApiRouter::new().routes(routes!(list_audit)).with_state(room)
+pub fn routes() -> OpenApiRouter<AuditRoom> {
+    OpenApiRouter::new().routes(routes!(list_audit))
 }
 
 /// The audit trail of the viewer's region, newest first.

@@ -30,9 +30,9 @@ pub struct FaultRoom {
     pub live: Live,
 }
 
-/// The room's routes.
-pub fn routes(room: FaultRoom) -> OpenApiRouter {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(clear)).with_state(room)
+/// The room's routes; whoever serves them adds the state.
+pub fn routes() -> OpenApiRouter<FaultRoom> {
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(clear))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]

@@ -23,7 +23,7 @@ use crate::web::{Problem, ProblemDocument};
 const NAME_CHARS_MAX: usize = 80;
 
 /// The fleet's routes.
-pub fn routes(room: FleetRoom) -> OpenApiRouter {
+pub fn routes() -> OpenApiRouter<FleetRoom> {
     OpenApiRouter::new()
         .routes(routes!(list_sites, create_site))
         .routes(routes!(get_site, change_site))
@@ -32,7 +32,6 @@ pub fn routes(room: FleetRoom) -> OpenApiRouter {
         .routes(routes!(enrol))
         .routes(routes!(list_devices))
         .routes(routes!(change_device))
-        .with_state(room)
 }
 
 /// Sites, as of one moment of the change log.

@@ -44,9 +44,9 @@ pub struct LiveRoom {
     pub identity: Identity,
 }
 
-/// The room's routes.
-pub fn routes(room: LiveRoom) -> OpenApiRouter {
-    OpenApiRouter::new().routes(routes!(events)).with_state(room)
+/// The room's routes; whoever serves them adds the state.
+pub fn routes() -> OpenApiRouter<LiveRoom> {
+    OpenApiRouter::new().routes(routes!(events))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]

@@ -65,11 +65,10 @@ struct RegionQuery {
 }
 
 /// The region routes.
-pub fn routes(room: RegionRoom) -> OpenApiRouter {
+pub fn routes() -> OpenApiRouter<RegionRoom> {
     OpenApiRouter::new()
         .routes(routes!(list_regions))
         .merge(OpenApiRouter::new().routes(routes!(import_regions)).layer(DefaultBodyLimit::max(import::BYTES_MAX)))
-        .with_state(room)
 }
 
 /// The places directly below one, or the viewer's own.

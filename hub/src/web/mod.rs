@@ -6,6 +6,7 @@ pub mod headers;
 pub mod language;
 pub mod pages;
 pub mod problem;
+pub mod server;
 
 pub use language::Language;
 pub use problem::{Problem, ProblemDocument};

@@ -1,0 +1,102 @@
+//! The listeners: HTTPS for everybody, plain HTTP for this machine.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use axum::{Extension, Router};
+use axum_server::Handle;
+use axum_server::tls_rustls::RustlsConfig;
+
+use crate::identity::Secure;
+
+/// How long open requests may go on after the hub was told to stop. Streams end by themselves earlier.
+const GRACE: Duration = Duration::from_secs(3);
+/// A client that says nothing within this time is not one.
+const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The listeners of one hub.
+#[derive(Debug)]
+pub struct Servers {
+    handles: Vec<Handle<SocketAddr>>,
+    tasks: Vec<tokio::task::JoinHandle<std::io::Result<()>>>,
+}
+
+impl Servers {
+    /// Listens and serves `app`. Both ports are taken when this returns.
+    ///
+    /// # Errors
+    /// A port is taken by another program, named with its configuration key; or the certificate cannot be used.
+    pub fn start(
+        app: Router,
+        plain: Option<SocketAddr>,
+        secure: SocketAddr,
+        tls: Arc<rustls::ServerConfig>,
+    ) -> anyhow::Result<Self> {
+        let mut servers = Self { handles: Vec::new(), tasks: Vec::new() };
+        if let Some(address) = plain {
+            let listener = listen(address, "http.plain")?;
+            let handle = Handle::new();
+            let server = axum_server::from_tcp(listener)?
+                .handle(handle.clone())
+                .first_request_timeout(FIRST_REQUEST_TIMEOUT)
+                .serve(app.clone().into_make_service_with_connect_info::<SocketAddr>());
+            servers.add(handle, server);
+        }
+        let listener = listen(secure, "http.secure")?;
+        let handle = Handle::new();
+        let server = axum_server::tls_rustls::from_tcp_rustls(listener, RustlsConfig::from_config(tls))?
+            .handle(handle.clone())
+            .first_request_timeout(FIRST_REQUEST_TIMEOUT)
+            .serve(app.layer(Extension(Secure)).into_make_service_with_connect_info::<SocketAddr>());
+        servers.add(handle, server);
+        Ok(servers)
+    }
+
+    fn add(&mut self, handle: Handle<SocketAddr>, server: impl Future<Output = std::io::Result<()>> + Send + 'static) {
+        self.handles.push(handle);
+        self.tasks.push(tokio::spawn(server));
+    }
+
+    /// Stops listening, and waits a few seconds for open requests.
+    pub async fn stop(self) {
+        for handle in &self.handles {
+            handle.graceful_shutdown(Some(GRACE));
+        }
+        for task in self.tasks {
+            match task.await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::warn!(%error, "A web listener ended with an error"),
+                Err(error) => tracing::warn!(%error, "A web listener's task failed"),
+            }
+        }
+    }
+}
+
+fn listen(address: SocketAddr, key: &str) -> anyhow::Result<std::net::TcpListener> {
+    let listener = std::net::TcpListener::bind(address)
+        .with_context(|| format!("cannot listen on {address} ({key}); is another program using the port?"))?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// The TLS side of a chain and a key in PEM; HTTP/2 and HTTP/1.1.
+///
+/// # Errors
+/// The PEM cannot be read, or key and certificate do not belong together.
+pub fn tls(chain_pem: &str, key_pem: &str) -> anyhow::Result<Arc<rustls::ServerConfig>> {
+    use rustls_pki_types::pem::PemObject as _;
+    use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+    let chain = CertificateDer::pem_slice_iter(chain_pem.as_bytes())
+        .collect::<Result<Vec<_>, _>>()
+        .context("the HTTPS certificate is not PEM")?;
+    let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes()).context("the HTTPS key is not PEM")?;
+    let mut config = rustls::ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .context("the HTTPS certificate and key do not belong together")?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
