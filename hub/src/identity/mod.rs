@@ -8,7 +8,10 @@
 
 mod cookie;
 pub mod guard;
+mod http;
 pub mod limit;
+mod login;
+mod password;
 mod peer;
 mod session;
 mod store;
@@ -18,6 +21,8 @@ use tokio::sync::watch;
 use crate::store::Store;
 
 pub use guard::{AllowedHosts, guard};
+pub use http::routes;
+pub use login::create_first_administrator;
 pub use peer::{Secure, remote_address};
 pub use session::{SESSION_MS, authenticate};
 

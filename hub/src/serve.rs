@@ -1,0 +1,261 @@
+//! `tongluo-hub serve`: the rooms put together, and taken apart again in order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use axum::extract::DefaultBodyLimit;
+use axum::{Router, middleware};
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::alarm::{self, AlarmRoom};
+use crate::audit::{self, AuditRoom};
+use crate::broker::{Arrivals, Broker, BrokerConfig, Credentials, Gate};
+use crate::clock;
+use crate::config::Config;
+use crate::fault::{self, FaultRoom};
+use crate::fleet::{self, Addresses, Authority, FleetRoom, Roster};
+use crate::identity::{self, AllowedHosts, Identity};
+use crate::ids::SiteId;
+use crate::link::Intake;
+use crate::live::{self, Live, LiveRoom};
+use crate::lock::DataLock;
+use crate::metrics::{self, MetricsRoom};
+use crate::region::{self, RegionRoom};
+use crate::store::Store;
+use crate::web::{headers, pages, problem, server};
+
+/// Largest body of a request, except where a route says otherwise.
+const BODY_BYTES_MAX: usize = 64 * 1024;
+/// How often old records are looked for.
+const EXPIRE_EVERY: Duration = Duration::from_secs(3600);
+
+/// The interface's description; its paths are added by the rooms.
+#[derive(OpenApi)]
+#[openapi(info(
+    title = "Tongluo hub",
+    description = "The interface of one county's hub. Errors are RFC 9457 problem documents."
+))]
+struct Description;
+
+/// Every room, ready to answer.
+struct Rooms {
+    alarm: AlarmRoom,
+    fault: FaultRoom,
+    fleet: FleetRoom,
+    region: RegionRoom,
+    audit: AuditRoom,
+    identity: Identity,
+    live: LiveRoom,
+}
+
+impl Rooms {
+    fn routes(self) -> OpenApiRouter {
+        OpenApiRouter::with_openapi(Description::openapi())
+            .merge(identity::routes().with_state(self.identity))
+            .merge(region::routes().with_state(self.region))
+            .merge(fleet::routes().with_state(self.fleet))
+            .merge(alarm::routes().with_state(self.alarm))
+            .merge(fault::routes().with_state(self.fault))
+            .merge(audit::routes().with_state(self.audit))
+            .merge(live::routes().with_state(self.live))
+    }
+}
+
+/// The interface's OpenAPI document, as `GET /api/v1/openapi.json` answers it.
+pub fn openapi_json() -> String {
+    let mut api = Description::openapi();
+    for room in [
+        identity::routes().into_openapi(),
+        region::routes().into_openapi(),
+        fleet::routes().into_openapi(),
+        alarm::routes().into_openapi(),
+        fault::routes().into_openapi(),
+        audit::routes().into_openapi(),
+        live::routes().into_openapi(),
+    ] {
+        api.merge(room);
+    }
+    to_json(&api)
+}
+
+fn to_json(api: &utoipa::openapi::OpenApi) -> String {
+    let mut text = api.to_pretty_json().expect("the document is plain data");
+    text.push('\n');
+    text
+}
+
+/// Serves until SIGTERM or Ctrl-C.
+///
+/// # Errors
+/// Anything that keeps the hub from starting, named with what to do about it.
+pub async fn serve(config: Config) -> anyhow::Result<()> {
+    let _lock = DataLock::take(&config.data_dir)?;
+    let now_ms = clock::utc_ms();
+    let authority = Arc::new(Authority::open(&config.data_dir)?);
+    let store = Store::open(&config.store()).await.context("cannot open the database")?;
+    let live = Live::open(store.clone()).await?;
+    mark_all_offline(&store, now_ms).await?;
+    fleet::write_revocation_list(&store, &authority, now_ms).await?;
+    let roster = Roster::load(&store).await?;
+    let server = authority.server(&config.public_names, now_ms)?;
+    authority.client(now_ms).context("the hub's certificate for an external broker")?;
+    let (broker, arrivals) = start_broker(&config, roster.clone()).await?;
+
+    let identity = Identity::new(store.clone());
+    let rooms = Rooms {
+        alarm: AlarmRoom { store: store.clone(), live: live.clone() },
+        fault: FaultRoom { store: store.clone(), live: live.clone() },
+        fleet: FleetRoom {
+            store: store.clone(),
+            live: live.clone(),
+            authority: Arc::clone(&authority),
+            roster: roster.clone(),
+            addresses: Addresses::of(&config),
+        },
+        region: RegionRoom { store: store.clone() },
+        audit: AuditRoom { store: store.clone() },
+        identity: identity.clone(),
+        live: LiveRoom { live: live.clone(), identity: identity.clone() },
+    };
+    let intake =
+        Intake::new(store.clone(), live.clone(), Arc::clone(&broker), i64::from(config.alarm.late_after_s) * 1_000);
+    let metrics_room =
+        MetricsRoom { store: store.clone(), live: live.clone(), broker: Arc::clone(&broker), intake: intake.gauges() };
+    let app = application(rooms, metrics_room, identity, AllowedHosts::of(&config));
+    let tls = https_credential(&config, &server)?;
+    let servers = server::Servers::start(app, config.http.plain, config.http.secure, tls)?;
+
+    let tasks = [
+        tokio::spawn(live.clone().run()),
+        tokio::spawn(intake.run(arrivals)),
+        tokio::spawn(kick_revoked(roster, Arc::clone(&broker))),
+        tokio::spawn(expire(store.clone())),
+    ];
+    tracing::info!(http = ?config.http.plain, https = %config.http.secure, "The hub serves");
+    wait_for_the_end().await?;
+    tracing::info!("The hub stops");
+    servers.stop().await;
+    for task in tasks {
+        task.abort();
+        // The error is the cancellation just asked for.
+        let _ = task.await;
+    }
+    // A connection that outlived its grace may still hold the broker; the process ends it then.
+    if let Some(broker) = Arc::into_inner(broker) {
+        broker.shutdown().await;
+    }
+    store.close().await;
+    Ok(())
+}
+
+fn application(rooms: Rooms, metrics_room: MetricsRoom, identity: Identity, hosts: AllowedHosts) -> Router {
+    let (routes, api) = rooms.routes().split_for_parts();
+    let document: Arc<str> = to_json(&api).into();
+    let openapi = axum::routing::get(move || {
+        let document = document.to_string();
+        async move { ([(axum::http::header::CONTENT_TYPE, "application/json")], document) }
+    });
+    // The innermost layer comes first: a request passes them from the last to the first.
+    routes
+        .route("/api/v1/openapi.json", openapi)
+        .merge(metrics::routes(metrics_room))
+        .merge(pages::routes())
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn_with_state(identity, identity::authenticate))
+        .layer(middleware::from_fn_with_state(hosts, identity::guard))
+        .layer(CatchPanicLayer::new())
+        .layer(middleware::from_fn(problem::localise))
+        .layer(middleware::from_fn(headers::secure))
+        .layer(CompressionLayer::new())
+}
+
+/// The given certificate, or the one from the hub's own authority.
+fn https_credential(config: &Config, own: &fleet::Credential) -> anyhow::Result<Arc<rustls::ServerConfig>> {
+    let (Some(certificate), Some(key)) = (&config.http.certificate, &config.http.key) else {
+        return server::tls(&own.chain_pem, &own.key_pem);
+    };
+    let read = |path: &std::path::Path| {
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+    };
+    server::tls(&read(certificate)?, &read(key)?)
+}
+
+async fn start_broker(config: &Config, roster: Roster) -> anyhow::Result<(Arc<Broker>, Arrivals)> {
+    let folder = config.data_dir.join("authority");
+    let name = match &config.broker {
+        BrokerConfig::Embedded(_) => "server",
+        BrokerConfig::External(_) => "client",
+    };
+    let credentials = Credentials {
+        certificate: folder.join(format!("{name}.pem")),
+        key: folder.join(format!("{name}-key.pem")),
+        authority: folder.join("ca.pem"),
+    };
+    let (broker, arrivals) = Broker::start(&config.broker, &credentials, Arc::new(LiveCertificates(roster))).await?;
+    Ok((Arc::new(broker), arrivals))
+}
+
+/// The broker asks the fleet's roster whom to let in.
+struct LiveCertificates(Roster);
+
+impl Gate for LiveCertificates {
+    fn allows(&self, site: &SiteId, serial: &[u8]) -> bool {
+        self.0.allows(site, serial)
+    }
+}
+
+/// Ends the connection of each site whose certificate was revoked.
+async fn kick_revoked(roster: Roster, broker: Arc<Broker>) {
+    use tokio::sync::broadcast::error::RecvError;
+
+    let mut revocations = roster.revocations();
+    loop {
+        match revocations.recv().await {
+            Ok(site) => broker.disconnect(&site).await,
+            // Whom it missed is refused at the next connect and can publish nothing: the broker asks the roster each time.
+            Err(RecvError::Lagged(missed)) => {
+                tracing::warn!(missed, "Some revoked gateways were not disconnected at once")
+            }
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
+
+/// No gateway is connected to a hub that has just started.
+async fn mark_all_offline(store: &Store, now_ms: i64) -> Result<(), sqlx::Error> {
+    let mut transaction = store.begin().await?;
+    let drafts = fleet::presence::all_offline(&mut transaction, now_ms).await?;
+    live::append(&mut transaction, now_ms, &drafts).await?;
+    transaction.commit().await
+}
+
+/// Removes what is kept no longer, every hour.
+async fn expire(store: Store) {
+    loop {
+        if let Err(error) = expire_once(&store).await {
+            tracing::error!(%error, "Old records could not be removed; the next try is in an hour");
+        }
+        clock::pause(EXPIRE_EVERY).await;
+    }
+}
+
+async fn expire_once(store: &Store) -> Result<(), sqlx::Error> {
+    let now_ms = clock::utc_ms();
+    audit::expire(store, now_ms).await?;
+    let mut transaction = store.begin().await?;
+    live::expire(&mut transaction).await?;
+    transaction.commit().await
+}
+
+async fn wait_for_the_end() -> anyhow::Result<()> {
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        result = tokio::signal::ctrl_c() => result?,
+    }
+    Ok(())
+}
