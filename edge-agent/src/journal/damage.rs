@@ -51,13 +51,12 @@ impl Damage {
 
 /// Whether an error says that the file itself is of no use.
 pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
-    match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => true,
-        // Statements that do not fit the layout, or values that cannot be read.
-        Some(ErrorCode::Unknown | ErrorCode::TypeMismatch) => true,
-        Some(_) => false,
-        None => !matches!(error, rusqlite::Error::QueryReturnedNoRows),
-    }
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+}
+
+/// Whether a file that has just been opened is of no use: it is damaged, or is not laid out as this program lays it out.
+fn is_foreign(error: &rusqlite::Error) -> bool {
+    is_damage(error) || matches!(error.sqlite_error_code(), None | Some(ErrorCode::Unknown | ErrorCode::TypeMismatch))
 }
 
 /// Opens the journal's file in a folder. A damaged one is set aside.
@@ -72,7 +71,7 @@ pub(super) fn open(data_dir: &Path, now_ms: i64) -> anyhow::Result<(Store, Optio
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {
             anyhow::bail!("{} is in use: another gateway runs on this folder", path.display())
         }
-        Err(error) if is_damage(&error) => {
+        Err(error) if is_foreign(&error) => {
             let (store, damage) = fresh(data_dir, now_ms, &error.to_string())?;
             Ok((store, Some(damage)))
         }

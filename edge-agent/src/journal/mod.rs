@@ -288,3 +288,6 @@ fn random() -> u64 {
 fn fresh_epoch() -> Epoch {
     Epoch::from_random(random())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,6 @@
 //! The journal's SQL, all of it, and nothing but it: no rule about what is kept or dropped is made here.
+//!
+//! Parameters are written `?1`: SQLite takes `$1` for a name, and numbers it by where it first appears.
 
 use std::path::Path;
 
@@ -177,7 +179,7 @@ impl Store {
 
     pub(super) fn open_stream(&self, key: StreamKey) -> rusqlite::Result<i64> {
         self.connection
-            .prepare_cached("insert into stream (lane, epoch, oldest, head, acked) values ($1, $2, 1, 0, 0)")?
+            .prepare_cached("insert into stream (lane, epoch, oldest, head, acked) values (?1, ?2, 1, 0, 0)")?
             .insert(params![key.lane.number(), key.epoch.get()])
     }
 
@@ -185,7 +187,7 @@ impl Store {
         self.connection
             .prepare_cached(
                 "insert into entry (stream_id, sequence, boot_id, wall_ms, mono_ms, kind, body)
-                 values ($1, $2, $3, $4, $5, $6, $7)",
+                 values (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             )?
             .execute(params![
                 stream_id,
@@ -204,8 +206,8 @@ impl Store {
         let mut statement = self.connection.prepare_cached(
             "select sequence, boot_id, wall_ms, mono_ms, kind, body
              from entry
-             where stream_id = (select id from stream where lane = $1 and epoch = $2) and sequence >= $3
-             order by sequence limit $4",
+             where stream_id = (select id from stream where lane = ?1 and epoch = ?2) and sequence >= ?3
+             order by sequence limit ?4",
         )?;
         let rows =
             statement.query_map(params![key.lane.number(), key.epoch.get(), from, BATCH_ENTRIES_MAX as i64], entry)?;
@@ -214,7 +216,7 @@ impl Store {
 
     pub(super) fn mark_acked(&self, key: StreamKey, through: Sequence) -> rusqlite::Result<()> {
         self.connection
-            .prepare_cached("update stream set acked = max(acked, $3) where lane = $1 and epoch = $2")?
+            .prepare_cached("update stream set acked = max(acked, ?3) where lane = ?1 and epoch = ?2")?
             .execute(params![key.lane.number(), key.epoch.get(), through])
             .map(drop)
     }
@@ -224,8 +226,8 @@ impl Store {
         self.connection
             .prepare_cached(
                 "select coalesce(max(sequence), 0) from entry
-                 where stream_id = $1 and wall_ms < $2
-                     and sequence <= (select acked from stream where id = $1)",
+                 where stream_id = ?1 and wall_ms < ?2
+                     and sequence <= (select acked from stream where id = ?1)",
             )?
             .query_row(params![stream_id, wall_ms], |row| row.get(0))
     }
@@ -239,7 +241,7 @@ impl Store {
     ) -> rusqlite::Result<Vec<Dropped>> {
         let mut statement = self.connection.prepare_cached(
             "select min(sequence), max(sequence), kind, count(*) from entry
-             where stream_id = $1 and sequence > $2 and sequence <= $3 group by kind",
+             where stream_id = ?1 and sequence > ?2 and sequence <= ?3 group by kind",
         )?;
         let rows = statement.query_map(params![stream_id, stream.acked, through], |row| {
             let (from, to, kind, count) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
@@ -251,17 +253,17 @@ impl Store {
     /// Drops a stream's entries up to and with `through`; `head` is kept, since entries may no longer tell it.
     pub(super) fn trim(&self, stream_id: i64, through: Sequence, head: Sequence) -> rusqlite::Result<()> {
         self.connection
-            .prepare_cached("delete from entry where stream_id = $1 and sequence <= $2")?
+            .prepare_cached("delete from entry where stream_id = ?1 and sequence <= ?2")?
             .execute(params![stream_id, through])?;
         self.connection
-            .prepare_cached("update stream set oldest = max(oldest, $2 + 1), head = $3 where id = $1")?
+            .prepare_cached("update stream set oldest = max(oldest, ?2 + 1), head = ?3 where id = ?1")?
             .execute(params![stream_id, through, head])
             .map(drop)
     }
 
     pub(super) fn forget_stream(&self, stream_id: i64) -> rusqlite::Result<()> {
-        self.connection.prepare_cached("delete from entry where stream_id = $1")?.execute([stream_id])?;
-        self.connection.prepare_cached("delete from stream where id = $1")?.execute([stream_id]).map(drop)
+        self.connection.prepare_cached("delete from entry where stream_id = ?1")?.execute([stream_id])?;
+        self.connection.prepare_cached("delete from stream where id = ?1")?.execute([stream_id]).map(drop)
     }
 
     /// Takes over a stream from a damaged file, entry by entry as far as they can be read. Answers how many were.
@@ -272,7 +274,7 @@ impl Store {
         }
         self.connection
             .execute(
-                "update stream set oldest = $2, head = $3, acked = $4 where id = $1",
+                "update stream set oldest = ?2, head = ?3, acked = ?4 where id = ?1",
                 params![stream_id, stream.oldest, stream.head, stream.acked],
             )
             .map(drop)
@@ -282,7 +284,7 @@ impl Store {
 
     pub(super) fn find_source(&self, key: &str) -> rusqlite::Result<Option<(StreamKey, Sequence)>> {
         self.connection
-            .prepare_cached("select lane, epoch, sequence from source where key = $1")?
+            .prepare_cached("select lane, epoch, sequence from source where key = ?1")?
             .query_row([key], |row| Ok((self::key(row, 0)?, row.get(2)?)))
             .optional()
     }
@@ -296,19 +298,19 @@ impl Store {
     ) -> rusqlite::Result<()> {
         self.connection
             .prepare_cached(
-                "insert or replace into source (key, lane, epoch, sequence, heard_ms) values ($1, $2, $3, $4, $5)",
+                "insert or replace into source (key, lane, epoch, sequence, heard_ms) values (?1, ?2, ?3, ?4, ?5)",
             )?
             .execute(params![source, key.lane.number(), key.epoch.get(), sequence, heard_ms])
             .map(drop)
     }
 
     pub(super) fn forget_source(&self, key: &str) -> rusqlite::Result<()> {
-        self.connection.prepare_cached("delete from source where key = $1")?.execute([key]).map(drop)
+        self.connection.prepare_cached("delete from source where key = ?1")?.execute([key]).map(drop)
     }
 
     pub(super) fn forget_sources_starting(&self, start: &str) -> rusqlite::Result<()> {
         self.connection
-            .prepare_cached("delete from source where substr(key, 1, length($1)) = $1")?
+            .prepare_cached("delete from source where substr(key, 1, length(?1)) = ?1")?
             .execute([start])
             .map(drop)
     }
@@ -317,8 +319,8 @@ impl Store {
     pub(super) fn bound_sources(&self, heard_ms_min: i64, count_max: i64) -> rusqlite::Result<()> {
         self.connection
             .prepare_cached(
-                "delete from source where heard_ms < $1
-                     or id <= (select max(id) from source) - $2",
+                "delete from source where heard_ms < ?1
+                     or id <= (select max(id) from source) - ?2",
             )?
             .execute([heard_ms_min, count_max])
             .map(drop)
@@ -347,7 +349,7 @@ impl Store {
     pub(super) fn replace_directory(&self, names: &[(String, DeviceKey)]) -> rusqlite::Result<()> {
         self.connection.prepare_cached("delete from friendly_name")?.execute([])?;
         let mut insert =
-            self.connection.prepare_cached("insert or replace into friendly_name (name, device) values ($1, $2)")?;
+            self.connection.prepare_cached("insert or replace into friendly_name (name, device) values (?1, ?2)")?;
         for (name, device) in names {
             insert.execute(params![name, device.as_str()])?;
         }
@@ -356,7 +358,7 @@ impl Store {
 
     pub(super) fn put_alarm_level(&self, device: DeviceKey, raised: bool) -> rusqlite::Result<()> {
         self.connection
-            .prepare_cached("insert or replace into alarm_level (device, raised) values ($1, $2)")?
+            .prepare_cached("insert or replace into alarm_level (device, raised) values (?1, ?2)")?
             .execute(params![device.as_str(), raised])
             .map(drop)
     }
@@ -365,7 +367,7 @@ impl Store {
 
     pub(super) fn watermark(&self, key: StreamKey) -> rusqlite::Result<Sequence> {
         self.connection
-            .prepare_cached("select committed from received_stream where lane = $1 and epoch = $2")?
+            .prepare_cached("select committed from received_stream where lane = ?1 and epoch = ?2")?
             .query_row(params![key.lane.number(), key.epoch.get()], |row| row.get(0))
             .optional()
             .map(|committed| committed.unwrap_or(0))
@@ -379,7 +381,7 @@ impl Store {
                 .prepare_cached(
                     "insert into received_entry
                          (lane, epoch, sequence, boot_id, wall_ms, mono_ms, kind, body, state)
-                     values ($1, $2, $3, $4, $5, $6, $7, $8, 'unknown')",
+                     values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'unknown')",
                 )?
                 .execute(params![
                     lane,
@@ -396,12 +398,12 @@ impl Store {
             self.connection
                 .prepare_cached(
                     "insert or replace into received_lost (lane, epoch, from_sequence, to_sequence)
-                     values ($1, $2, $3, $4)",
+                     values (?1, ?2, ?3, ?4)",
                 )?
                 .execute(params![lane, epoch, from, to])?;
         }
         self.connection
-            .prepare_cached("insert or replace into received_stream (lane, epoch, committed) values ($1, $2, $3)")?
+            .prepare_cached("insert or replace into received_stream (lane, epoch, committed) values (?1, ?2, ?3)")?
             .execute(params![lane, epoch, received.committed_after])
             .map(drop)
     }
@@ -409,7 +411,7 @@ impl Store {
     /// Keeps the newest `count_max` entries of the hub's.
     pub(super) fn bound_received(&self, count_max: i64) -> rusqlite::Result<()> {
         self.connection
-            .prepare_cached("delete from received_entry where id <= (select max(id) from received_entry) - $1")?
+            .prepare_cached("delete from received_entry where id <= (select max(id) from received_entry) - ?1")?
             .execute([count_max])
             .map(drop)
     }
@@ -429,7 +431,7 @@ impl Store {
     }
 
     pub(super) fn reserve_block(&self, bytes: u32) -> rusqlite::Result<()> {
-        self.connection.prepare_cached("insert into reserve (block) values (zeroblob($1))")?.execute([bytes]).map(drop)
+        self.connection.prepare_cached("insert into reserve (block) values (zeroblob(?1))")?.execute([bytes]).map(drop)
     }
 
     /// Turns a block into free pages. Touches a handful of pages, however large the block is.

@@ -32,6 +32,9 @@ const HURRY: Duration = Duration::from_millis(20);
 /// When house is kept first: after the start, which is to be quick.
 const FIRST_HOUSEKEEPING: Duration = Duration::from_millis(300);
 
+/// After so many entries house is kept out of turn: a flood must not outgrow the budget between two rounds.
+const ENTRIES_PER_ROUND: usize = 2_048;
+
 /// From so many pages on (1 MiB) the log is moved into the file when nothing waits; it has room for four times as many.
 const LOG_PAGES_MAX: i64 = 256;
 
@@ -103,6 +106,7 @@ pub(super) struct Writer {
     housekeeping_at_ms: u64,
     /// Whether house is to be kept again at once.
     hurried: bool,
+    entries_since_house: usize,
 }
 
 impl Writer {
@@ -134,6 +138,7 @@ impl Writer {
             lazy_acks: Vec::new(),
             housekeeping_at_ms: FIRST_HOUSEKEEPING.as_millis() as u64,
             hurried: false,
+            entries_since_house: 0,
         };
         writer.show_streams()?;
         let memory = writer.store.memory()?;
@@ -168,7 +173,8 @@ impl Writer {
             for read in reads {
                 self.answer(read);
             }
-            if self.clock.mono_ms() >= self.housekeeping_at_ms {
+            if self.clock.mono_ms() >= self.housekeeping_at_ms || self.entries_since_house >= ENTRIES_PER_ROUND {
+                self.entries_since_house = 0;
                 self.hurried = false;
                 self.keep_house();
                 let pause = if self.hurried { HURRY } else { HOUSEKEEPING };
@@ -372,6 +378,7 @@ impl Writer {
             }
             replies.extend(waiter.reply.map(|reply| (reply, receipt)));
         }
+        self.entries_since_house += shown.len();
         if !shown.is_empty() {
             self.shelf.put(shown);
         }
