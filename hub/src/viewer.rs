@@ -142,11 +142,21 @@ impl<S: Send + Sync> FromRequestParts<S> for Viewer {
     }
 }
 
+/// For tests of rooms: asking their routes as somebody, without cookies or sockets.
 #[cfg(test)]
-mod tests {
+pub(crate) mod testing {
+    use axum::body::Body;
+    use axum::http::{HeaderMap, Request, StatusCode, header};
+    use axum::{Extension, Router, middleware};
+    use http_body_util::BodyExt as _;
+    use serde_json::Value;
+    use tower::ServiceExt as _;
+    use utoipa_axum::router::OpenApiRouter;
+
     use super::*;
 
-    fn viewer(role: Role, region: &str) -> Viewer {
+    /// Somebody with a role in a region.
+    pub(crate) fn viewer(role: Role, region: &str) -> Viewer {
         Viewer {
             account_id: AccountId::from_known("a"),
             username: "a".to_owned(),
@@ -158,6 +168,58 @@ mod tests {
             expires_ms: 0,
         }
     }
+
+    /// What a room answered.
+    #[derive(Debug)]
+    pub(crate) struct Answer {
+        pub(crate) status: StatusCode,
+        pub(crate) headers: HeaderMap,
+        /// Null for an empty body.
+        pub(crate) body: Value,
+    }
+
+    impl Answer {
+        /// The stable name of the problem; empty when there is none.
+        pub(crate) fn code(&self) -> &str {
+            self.body["code"].as_str().unwrap_or_default()
+        }
+    }
+
+    /// A room's routes as `somebody` meets them; `None`: without a session.
+    pub(crate) fn as_somebody(routes: OpenApiRouter, somebody: Option<Viewer>) -> Router {
+        let (router, _) = routes.split_for_parts();
+        let router = match somebody {
+            Some(viewer) => router.layer(Extension(viewer)),
+            None => router,
+        };
+        router.layer(middleware::from_fn(crate::web::problem::localise))
+    }
+
+    /// Asks a route with a JSON body; null sends none.
+    pub(crate) async fn ask(router: &Router, method: &str, path: &str, body: Value) -> Answer {
+        let request = Request::builder().method(method).uri(path);
+        let request = if body.is_null() {
+            request.body(Body::empty())
+        } else {
+            request.header(header::CONTENT_TYPE, "application/json").body(Body::from(body.to_string()))
+        };
+        send(router, request.unwrap()).await
+    }
+
+    /// Sends a request that is made by hand.
+    pub(crate) async fn send(router: &Router, request: Request<Body>) -> Answer {
+        let response = router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        let body = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).unwrap() };
+        Answer { status: parts.status, headers: parts.headers, body }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::viewer;
+    use super::*;
 
     #[test]
     fn names_of_roles_go_both_ways() {

@@ -1,36 +1,41 @@
-//! Routes of sessions.
+//! The routes of sessions and users.
 
 use axum::Json;
-use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::http::{Extensions, HeaderMap, StatusCode, header};
+use axum::response::{AppendHeaders, IntoResponse};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{Identity, cookie, peer};
+use super::account::{self, User, UserCreate, UserPatch};
+use super::{Identity, cookie, login, peer, store};
 use crate::clock;
-use crate::ids::RegionCode;
-use crate::region;
+use crate::ids::{AccountId, RegionCode};
 use crate::viewer::{Right, Role, Viewer};
 use crate::web::{Language, Problem, ProblemDocument};
 
-/// Largest log-in request.
-const LOGIN_BYTES_MAX: usize = 4 * 1024;
+/// Most bytes of a request here: an account with the longest names and password, several times over. What strangers
+/// may send before they are known is small.
+const BODY_BYTES_MAX: usize = 4 * 1024;
 
-/// The room's routes; whoever serves them adds the state.
+/// The room's routes.
 pub fn routes() -> OpenApiRouter<Identity> {
-    OpenApiRouter::new().routes(routes!(log_in, me, log_out))
+    OpenApiRouter::new()
+        .routes(routes!(log_in, who_am_i, log_out))
+        .routes(routes!(list_users, create_user))
+        .routes(routes!(change_user))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
 }
 
-/// Name and password.
+/// Who wants in.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct LogIn {
-    /// In any case of letters.
+    /// Case does not matter.
     username: String,
-    /// As it was given.
+    #[schema(format = Password)]
     password: String,
 }
 
@@ -49,80 +54,110 @@ struct Me {
     region_name: String,
     /// The language they read.
     language: Language,
-    /// When the session ends by itself, UTC milliseconds.
+    /// When the session ends by itself.
     expires_ms: i64,
-    /// What they may do, e.g. `alarm.handle`.
+    /// What the role may do in the region, e.g. `alarm.handle`.
     rights: Vec<&'static str>,
 }
 
-impl Identity {
-    async fn me(&self, viewer: Viewer) -> Result<Me, Problem> {
-        let mut connection = self.store.reader().acquire().await?;
-        let region_name = region::name(&mut connection, &viewer.region).await?.unwrap_or_default();
-        Ok(Me {
-            rights: viewer.role.rights().iter().map(|right: &Right| right.as_str()).collect(),
-            username: viewer.username,
-            display_name: viewer.display_name,
-            role: viewer.role,
-            region_name,
-            region_code: viewer.region,
-            language: viewer.language,
-            expires_ms: viewer.expires_ms,
-        })
-    }
+/// The accounts of a region.
+#[derive(Debug, Serialize, ToSchema)]
+struct UserPage {
+    /// By user name.
+    users: Vec<User>,
 }
 
-/// Log in. The answer sets the session cookie, which lasts twelve hours.
-#[utoipa::path(
-    post, path = "/api/v1/session", tag = "identity", request_body = LogIn,
-    responses(
-        (status = 200, body = Me),
-        (status = 401, description = "Wrong name or password", body = ProblemDocument),
-        (status = 429, description = "Too many tries", body = ProblemDocument),
-    )
-)]
-async fn log_in(State(identity): State<Identity>, request: Request) -> Result<Response, Problem> {
-    let secure = peer::is_secure(request.extensions(), request.headers());
-    let from = peer::remote_address(request.extensions(), request.headers());
-    let login: LogIn = read(request).await?;
-    let begun = identity.log_in(clock::utc_ms(), from, &login.username, login.password).await?;
-    let me = identity.me(begun.viewer).await?;
-    let mut headers = HeaderMap::new();
-    headers.insert(header::SET_COOKIE, cookie::set(&begun.token, secure));
-    Ok((headers, Json(me)).into_response())
-}
-
-async fn read(request: Request) -> Result<LogIn, Problem> {
-    let refused = || {
-        Problem::new(
-            StatusCode::BAD_REQUEST,
-            "bad_request",
-            "请求内容有误：需要用户名和密码。",
-            "The request is not as it should be: it wants a username and a password.",
-        )
-    };
-    let bytes = axum::body::to_bytes(request.into_body(), LOGIN_BYTES_MAX).await.map_err(|_| refused())?;
-    serde_json::from_slice(&bytes).map_err(|_| refused())
+/// Log in; the answer sets the session cookie.
+#[utoipa::path(post, path = "/api/v1/session", tag = "identity", request_body = LogIn, responses(
+    (status = OK, body = Me),
+    (status = "4XX", body = ProblemDocument, content_type = "application/problem+json")
+))]
+async fn log_in(
+    State(identity): State<Identity>,
+    extensions: Extensions,
+    headers: HeaderMap,
+    Json(request): Json<LogIn>,
+) -> Result<impl IntoResponse, Problem> {
+    let from = peer::remote_address(&extensions, &headers);
+    let (token, viewer) = login::log_in(&identity, from, &request.username, request.password, clock::utc_ms()).await?;
+    let cookie = cookie::set(&token, peer::is_secure(&extensions, &headers));
+    Ok((AppendHeaders([(header::SET_COOKIE, cookie)]), Json(me(&identity, viewer).await?)))
 }
 
 /// Who is logged in.
-#[utoipa::path(
-    get, path = "/api/v1/session", tag = "identity",
-    responses((status = 200, body = Me), (status = 401, body = ProblemDocument))
-)]
-async fn me(State(identity): State<Identity>, viewer: Viewer) -> Result<Json<Me>, Problem> {
-    identity.me(viewer).await.map(Json)
+#[utoipa::path(get, path = "/api/v1/session", tag = "identity", responses(
+    (status = OK, body = Me),
+    (status = "4XX", body = ProblemDocument, content_type = "application/problem+json")
+))]
+async fn who_am_i(State(identity): State<Identity>, viewer: Viewer) -> Result<Json<Me>, Problem> {
+    Ok(Json(me(&identity, viewer).await?))
 }
 
-/// Log out.
-#[utoipa::path(
-    delete, path = "/api/v1/session", tag = "identity",
-    responses((status = 204, description = "The session has ended"), (status = 401, body = ProblemDocument))
-)]
-async fn log_out(State(identity): State<Identity>, viewer: Viewer, request: Request) -> Result<Response, Problem> {
-    identity.log_out(clock::utc_ms(), &viewer).await?;
-    let secure = peer::is_secure(request.extensions(), request.headers());
-    let mut headers = HeaderMap::new();
-    headers.insert(header::SET_COOKIE, cookie::clear(secure));
-    Ok((StatusCode::NO_CONTENT, headers).into_response())
+/// Log out. Fine without a session, too.
+#[utoipa::path(delete, path = "/api/v1/session", tag = "identity", responses(
+    (status = NO_CONTENT),
+    (status = "4XX", body = ProblemDocument, content_type = "application/problem+json")
+))]
+async fn log_out(
+    State(identity): State<Identity>,
+    extensions: Extensions,
+    headers: HeaderMap,
+) -> Result<impl IntoResponse, Problem> {
+    if let Some(viewer) = extensions.get::<Viewer>() {
+        login::log_out(&identity, viewer, clock::utc_ms()).await?;
+    }
+    let cookie = cookie::clear(peer::is_secure(&extensions, &headers));
+    Ok((StatusCode::NO_CONTENT, AppendHeaders([(header::SET_COOKIE, cookie)])))
+}
+
+/// The accounts of the viewer's region.
+#[utoipa::path(get, path = "/api/v1/users", tag = "identity", responses(
+    (status = OK, body = UserPage),
+    (status = "4XX", body = ProblemDocument, content_type = "application/problem+json")
+))]
+async fn list_users(State(identity): State<Identity>, viewer: Viewer) -> Result<Json<UserPage>, Problem> {
+    Ok(Json(UserPage { users: account::list(&identity, &viewer).await? }))
+}
+
+/// Make an account.
+#[utoipa::path(post, path = "/api/v1/users", tag = "identity", request_body = UserCreate, responses(
+    (status = CREATED, body = User),
+    (status = "4XX", body = ProblemDocument, content_type = "application/problem+json")
+))]
+async fn create_user(
+    State(identity): State<Identity>,
+    viewer: Viewer,
+    Json(request): Json<UserCreate>,
+) -> Result<(StatusCode, Json<User>), Problem> {
+    let user = account::create(&identity, &viewer, request, clock::utc_ms()).await?;
+    Ok((StatusCode::CREATED, Json(user)))
+}
+
+/// Change an account.
+#[utoipa::path(patch, path = "/api/v1/users/{id}", tag = "identity", params(("id" = String, Path)),
+    request_body = UserPatch, responses(
+    (status = OK, body = User),
+    (status = "4XX", body = ProblemDocument, content_type = "application/problem+json")
+))]
+async fn change_user(
+    State(identity): State<Identity>,
+    viewer: Viewer,
+    Path(id): Path<AccountId>,
+    Json(patch): Json<UserPatch>,
+) -> Result<Json<User>, Problem> {
+    Ok(Json(account::change(&identity, &viewer, &id, patch, clock::utc_ms()).await?))
+}
+
+async fn me(identity: &Identity, viewer: Viewer) -> Result<Me, Problem> {
+    let region_name = store::region_name(identity.store.reader(), &viewer.region).await?;
+    Ok(Me {
+        username: viewer.username,
+        display_name: viewer.display_name,
+        role: viewer.role,
+        region_name: region_name.unwrap_or_else(|| viewer.region.to_string()),
+        region_code: viewer.region,
+        language: viewer.language,
+        expires_ms: viewer.expires_ms,
+        rights: viewer.role.rights().iter().copied().map(Right::as_str).collect(),
+    })
 }

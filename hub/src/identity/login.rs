@@ -1,4 +1,9 @@
-//! Logging in and out, and the first administrator.
+//! Logging in and out, and how guessing is slowed down.
+//!
+//! Tries are counted per address and per account, in the database, before the password is looked at. An address that
+//! keeps failing waits longer and longer. An account that somebody is guessing at is closed, for minutes at most, to the
+//! addresses that have failed lately; to an address without failures it stays open, so that nobody can lock out the
+//! person on duty from outside.
 
 use std::net::IpAddr;
 
@@ -7,129 +12,104 @@ use axum::http::StatusCode;
 use super::limit::{self, Limit};
 use super::{Identity, password, session, store};
 use crate::audit;
-use crate::ids::{AccountId, RegionCode, sortable};
-use crate::store::Store;
-use crate::viewer::{Role, Viewer};
+use crate::viewer::Viewer;
 use crate::web::Problem;
 
-const MINUTE_MS: i64 = 60 * 1000;
-/// Wrong passwords for one name: five are free, then each wait doubles up to five minutes.
-const PER_NAME: Limit = Limit { free: 5, wait_ms_max: 5 * MINUTE_MS, window_ms: 30 * MINUTE_MS };
-/// Wrong passwords from one address, over all names: an office shares one, so more are free.
-const PER_ADDRESS: Limit = Limit { free: 20, wait_ms_max: 15 * MINUTE_MS, window_ms: 30 * MINUTE_MS };
-/// Name of the administrator that `init` makes.
-const FIRST_ADMINISTRATOR: &str = "admin";
+/// Failures per address: an office behind one address mistypes now and then.
+const ADDRESS_LIMIT: Limit = Limit { free: 10, wait_ms_max: 5 * 60 * 1000, window_ms: 15 * 60 * 1000 };
+/// Failures per account.
+const ACCOUNT_LIMIT: Limit = Limit { free: 5, wait_ms_max: 2 * 60 * 1000, window_ms: 15 * 60 * 1000 };
+/// Most characters of a user name; longer ones are nobody's.
+pub(super) const USERNAME_CHARS_MAX: usize = 32;
 
-/// A session just begun.
-pub(super) struct Begun {
-    pub(super) token: [u8; 32],
-    pub(super) viewer: Viewer,
+/// A user name as it is stored and looked up.
+pub(super) fn normalised(username: &str) -> String {
+    username.trim().to_lowercase()
 }
 
-impl Identity {
-    /// Checks a name and a password and begins a session.
-    pub(super) async fn log_in(
-        &self,
-        now_ms: i64,
-        from: IpAddr,
-        username: &str,
-        password: String,
-    ) -> Result<Begun, Problem> {
-        let username = username.trim().to_lowercase();
-        // The name is counted together with the address, so that nobody can lock a colleague out from elsewhere.
-        let name_subject = limit::address_subject(&format!("login:{username}"), from);
-        let address_subject = limit::address_subject("login-from", from);
-        limit::admit(&self.store, now_ms, &address_subject, &PER_ADDRESS).await?;
-        limit::admit(&self.store, now_ms, &name_subject, &PER_NAME).await?;
-        let account = store::credentials(self.store.reader(), &username).await?;
-        let stored = account.as_ref().filter(|account| !account.disabled).map(|account| account.password_hash.clone());
-        if password.len() > password::BYTES_MAX || !password::verify(password, stored).await? {
-            self.record_refusal(now_ms, &username, account.map(|account| account.region)).await;
-            return Err(wrong_password());
-        }
-        let account = account.ok_or_else(wrong_password)?;
-        let counted = [address_subject.as_str(), name_subject.as_str()];
-        self.begin_session(now_ms, &account.id, &username, &account.region, &counted).await
-    }
-
-    async fn begin_session(
-        &self,
-        now_ms: i64,
-        account: &AccountId,
-        username: &str,
-        region: &RegionCode,
-        counted: &[&str],
-    ) -> Result<Begun, Problem> {
-        let mut token = [0; 32];
-        getrandom::fill(&mut token).map_err(|error| anyhow::anyhow!("no randomness for a session: {error}"))?;
-        let hash = session::hash(&token);
-        let mut transaction = self.store.begin().await?;
-        store::insert_session(&mut transaction, &hash, account, now_ms, now_ms + session::SESSION_MS).await?;
-        store::delete_old_sessions(&mut transaction, now_ms).await?;
-        for subject in counted {
-            limit::give_back(&mut transaction, subject).await?;
-        }
-        let line = audit::Record::done_by(username, "session.begin", account.as_str(), region);
-        audit::record(&mut transaction, now_ms, line).await?;
-        transaction.commit().await?;
-        let viewer = store::viewer(self.store.reader(), &hash, now_ms).await?;
-        Ok(Begun { token, viewer: viewer.ok_or_else(wrong_password)? })
-    }
-
-    /// A wrong password for a name that exists is of interest to its administrator; other names may be anything a
-    /// person typed, even a password, and are not written down.
-    async fn record_refusal(&self, now_ms: i64, username: &str, region: Option<RegionCode>) {
-        if let Some(region) = region {
-            let line = audit::Record::done_by(username, "session.begin", username, &region);
-            audit::refused(&self.store, now_ms, line).await;
-        }
-    }
-
-    /// Ends a session.
-    pub(super) async fn log_out(&self, now_ms: i64, viewer: &Viewer) -> Result<(), Problem> {
-        let mut transaction = self.store.begin().await?;
-        store::delete_session(&mut transaction, &viewer.session_sha256).await?;
-        let line = audit::Record::done(viewer, "session.end", viewer.account_id.as_str(), &viewer.region);
-        audit::record(&mut transaction, now_ms, line).await?;
-        transaction.commit().await?;
-        self.sessions_ended.send_modify(|count| *count += 1);
-        Ok(())
-    }
-}
-
-/// Makes the county's first administrator. Returns the name and the password, which is stored nowhere else.
-///
-/// # Errors
-/// There is an account of that name, or the database's.
-pub async fn create_first_administrator(
-    store: &Store,
-    county: &RegionCode,
+/// Checks a password and begins a session. Returns its token, which is known this once, and whose it is.
+pub(super) async fn log_in(
+    identity: &Identity,
+    from: IpAddr,
+    username: &str,
+    password: String,
     now_ms: i64,
-) -> anyhow::Result<(String, String)> {
-    let password = password::generate();
-    let hash = password::hash(password.clone()).await?;
-    let account = store::NewAccount {
-        id: AccountId::from_known(sortable(now_ms)),
-        username: FIRST_ADMINISTRATOR,
-        display_name: "管理员",
-        password_hash: &hash,
-        role: Role::Administrator,
-        region: county,
-        language: "zh-CN",
+) -> Result<([u8; 32], Viewer), Problem> {
+    let username = normalised(username);
+    if username.chars().count() > USERNAME_CHARS_MAX || password.chars().count() > password::CHARS_MAX {
+        return Err(wrong());
+    }
+    let by_address = limit::address_subject("login-from", from);
+    let by_account = format!("login:{username}");
+    admit(identity, now_ms, &by_address, &by_account).await?;
+
+    let known = store::credential(identity.store.reader(), &username).await?;
+    let hash = known.as_ref().map(|known| known.password_hash.clone());
+    let is_right = identity.passwords.verify(hash, password).await?;
+    let Some(known) = known.filter(|known| is_right && !known.disabled) else {
+        failed(identity, now_ms, &username).await?;
+        return Err(wrong());
     };
-    let mut transaction = store.begin().await?;
-    store::insert_account(&mut transaction, now_ms, &account).await?;
-    let line = audit::Record::done_by("system", "user.create", account.id.as_str(), county);
+
+    let mut token = [0_u8; 32];
+    getrandom::fill(&mut token).expect("the operating system gives randomness");
+    let token_sha256 = session::hash(&token);
+    let mut transaction = identity.store.begin().await?;
+    // Between reading the hash and now the account may have been changed: then this was not its password.
+    if !store::hold_account(&mut transaction, &known).await? {
+        return Err(wrong());
+    }
+    limit::give_back(&mut transaction, &by_address).await?;
+    limit::forget(&mut transaction, &by_account).await?;
+    store::insert_session(&mut transaction, now_ms, &token_sha256, &known.account_id).await?;
+    let viewer = store::viewer(&mut *transaction, &token_sha256, now_ms).await?.ok_or_else(wrong)?;
+    let line = audit::Record::done(&viewer, "session.begin", viewer.account_id.as_str(), &viewer.region);
     audit::record(&mut transaction, now_ms, line).await?;
     transaction.commit().await?;
-    Ok((FIRST_ADMINISTRATOR.to_owned(), password))
+    Ok((token, viewer))
 }
 
-fn wrong_password() -> Problem {
+/// Ends the viewer's session.
+pub(super) async fn log_out(identity: &Identity, viewer: &Viewer, now_ms: i64) -> Result<(), Problem> {
+    let mut transaction = identity.store.begin().await?;
+    store::delete_session(&mut transaction, &viewer.session_sha256).await?;
+    let line = audit::Record::done(viewer, "session.end", viewer.account_id.as_str(), &viewer.region);
+    audit::record(&mut transaction, now_ms, line).await?;
+    transaction.commit().await?;
+    identity.tell_sessions_ended();
+    Ok(())
+}
+
+/// Counts the try, or refuses it. Always the address first, so that no two transactions wait for each other.
+async fn admit(identity: &Identity, now_ms: i64, by_address: &str, by_account: &str) -> Result<(), Problem> {
+    let mut transaction = identity.store.begin().await?;
+    let address = limit::hold(&mut transaction, now_ms, by_address, &ADDRESS_LIMIT).await?;
+    let account = limit::hold(&mut transaction, now_ms, by_account, &ACCOUNT_LIMIT).await?;
+    let account_wait_ms = account.wait_ms(now_ms).filter(|_| !address.is_clean());
+    if let Some(wait_ms) = address.wait_ms(now_ms).max(account_wait_ms) {
+        return Err(limit::too_many(wait_ms));
+    }
+    limit::count(&mut transaction, now_ms, by_address, &ADDRESS_LIMIT, address).await?;
+    limit::count(&mut transaction, now_ms, by_account, &ACCOUNT_LIMIT, account).await?;
+    transaction.commit().await?;
+    Ok(())
+}
+
+/// Writes a failure to the audit trail. A name that no account has is not written: people type passwords there.
+async fn failed(identity: &Identity, now_ms: i64, username: &str) -> Result<(), Problem> {
+    let known = store::account_and_region(identity.store.reader(), username).await?;
+    if let Some((account_id, region)) = known {
+        let line = audit::Record::done_by(username, "session.begin", account_id.as_str(), &region);
+        audit::refused(&identity.store, now_ms, line).await;
+    }
+    Ok(())
+}
+
+fn wrong() -> Problem {
     Problem::new(
         StatusCode::UNAUTHORIZED,
-        "wrong_password",
-        "用户名或密码不对，请重新输入。忘记密码请找管理员。",
-        "The name or the password is wrong. Try again; if you forgot it, ask your administrator.",
+        "login.wrong",
+        "用户名或密码不对，请再试一次。",
+        "The user name or password is wrong. Try again.",
     )
 }

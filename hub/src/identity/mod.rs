@@ -6,8 +6,9 @@
 //! when its person logs out, or when someone changes their password, role or region, or disables them; what streams
 //! then looks again ([`Identity::recheck`]).
 
+mod account;
 mod cookie;
-pub mod guard;
+mod guard;
 mod http;
 pub mod limit;
 mod login;
@@ -15,14 +16,17 @@ mod password;
 mod peer;
 mod session;
 mod store;
+#[cfg(test)]
+mod tests;
 
 use tokio::sync::watch;
 
 use crate::store::Store;
+use password::Passwords;
 
+pub use account::{User, create_first_administrator};
 pub use guard::{AllowedHosts, guard};
 pub use http::routes;
-pub use login::create_first_administrator;
 pub use peer::{Secure, remote_address};
 pub use session::{SESSION_MS, authenticate};
 
@@ -33,12 +37,25 @@ pub use crate::viewer::{Right, Role, Viewer};
 #[derive(Clone, Debug)]
 pub struct Identity {
     store: Store,
+    passwords: Passwords,
     sessions_ended: watch::Sender<u64>,
 }
 
 impl Identity {
     /// The room over a store.
     pub fn new(store: Store) -> Self {
-        Self { store, sessions_ended: watch::Sender::new(0) }
+        Self { store, passwords: Passwords::new(), sessions_ended: watch::Sender::new(0) }
     }
+}
+
+/// Removes sessions that have ended and failures that no longer count. Returns how many rows went. Call it hourly.
+///
+/// # Errors
+/// The database's.
+pub async fn expire(store: &Store, now_ms: i64) -> Result<u64, sqlx::Error> {
+    let mut transaction = store.begin().await?;
+    let sessions = store::expire_sessions(&mut transaction, now_ms).await?;
+    let attempts = limit::expire(&mut transaction, now_ms).await?;
+    transaction.commit().await?;
+    Ok(sessions + attempts)
 }

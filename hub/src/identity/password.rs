@@ -1,65 +1,115 @@
-//! Passwords: hashing them slowly, checking them, making them.
+//! Passwords: Argon2id, slow on purpose, and therefore never more than two at once.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use anyhow::Context as _;
 use argon2::Argon2;
-use argon2::password_hash::rand_core::OsRng;
 use argon2::password_hash::{PasswordHash, PasswordHasher as _, PasswordVerifier as _, SaltString};
+use axum::http::StatusCode;
 use tokio::sync::Semaphore;
 
-/// Shortest password, in characters. Length is the only rule: others make people write passwords down.
-pub(super) const CHARS_MIN: usize = 10;
-/// Longest, in bytes: hashing a megabyte for a stranger is a gift to them.
-pub(super) const BYTES_MAX: usize = 256;
-/// Hashes at once. Each takes 19 MB and some 30 ms of a core; alarms need the rest of the machine.
-const HASHES_AT_ONCE_MAX: usize = 2;
+use crate::web::Problem;
 
-static PLACES: Semaphore = Semaphore::const_new(HASHES_AT_ONCE_MAX);
+/// Passwords worked on at once. Each takes 19 MB and a core for some tens of milliseconds (OWASP's first choice for
+/// Argon2id, the library's default); alarms need the other core.
+const WORKING_MAX: usize = 2;
+/// Log-ins that wait for their turn, together with those at work. Further ones are told "busy": two seconds' worth.
+const WAITING_MAX: usize = 64;
+/// Fewest characters of a password, as NIST SP 800-63B advises beyond its minimum of 8.
+const CHARS_MIN: usize = 10;
+/// Most characters of a password; also bounds the work.
+pub(super) const CHARS_MAX: usize = 128;
+/// Characters of passwords that the hub makes: 100 random bits, without those that people confuse.
+const MADE_ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+const MADE_CHARACTERS: usize = 20;
 
-/// A hash of nobody's password, so that an unknown name costs as much time as a wrong password.
-static NOBODY: LazyLock<String> = LazyLock::new(|| hash_now(&generate()).expect("a generated password can be hashed"));
+/// What unknown users' passwords are compared with, so that they take as long as known ones'.
+static NOBODY: LazyLock<String> = LazyLock::new(|| hash_now(&make()).expect("the default parameters are valid"));
 
-/// Hashes a password: Argon2id with a random salt, as a PHC string.
-pub(super) async fn hash(password: String) -> anyhow::Result<String> {
-    let _place = PLACES.acquire().await?;
-    tokio::task::spawn_blocking(move || hash_now(&password)).await?
+/// The place where passwords are worked on.
+#[derive(Clone, Debug)]
+pub(super) struct Passwords {
+    waiting: Arc<Semaphore>,
+    working: Arc<Semaphore>,
 }
 
-/// Whether a password is the one of a hash; for an unknown account (`None`) it is not, after the same time.
-pub(super) async fn verify(password: String, stored: Option<String>) -> anyhow::Result<bool> {
-    let _place = PLACES.acquire().await?;
-    tokio::task::spawn_blocking(move || {
-        let text = stored.as_deref().unwrap_or(&NOBODY);
-        let hash = PasswordHash::new(text).ok().context("a stored password hash cannot be read")?;
-        let is_right = Argon2::default().verify_password(password.as_bytes(), &hash).is_ok();
-        Ok(is_right && stored.is_some())
-    })
-    .await?
-}
-
-/// A random password of 20 letters and digits without look-alikes, in groups that can be read aloud: 98 bits.
-///
-/// # Panics
-/// The operating system has no randomness to give.
-pub(super) fn generate() -> String {
-    const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
-    let mut bytes = [0_u8; 20];
-    getrandom::fill(&mut bytes).expect("the operating system gives randomness");
-    let mut password = String::with_capacity(23);
-    for (index, byte) in bytes.iter().enumerate() {
-        if index > 0 && index % 5 == 0 {
-            password.push('-');
-        }
-        password.push(char::from(ALPHABET[usize::from(byte & 31)]));
+impl Passwords {
+    pub(super) fn new() -> Self {
+        LazyLock::force(&NOBODY);
+        Self { waiting: Arc::new(Semaphore::new(WAITING_MAX)), working: Arc::new(Semaphore::new(WORKING_MAX)) }
     }
-    password
+
+    /// Whether a password is the one of this hash; without a hash, false after the same time.
+    pub(super) async fn verify(&self, hash: Option<String>, password: String) -> Result<bool, Problem> {
+        self.work(move || {
+            let known = hash.is_some();
+            let hash = hash.unwrap_or_else(|| NOBODY.clone());
+            let hash = PasswordHash::new(&hash)
+                .map_err(|error| anyhow::anyhow!("a stored password hash is unreadable: {error}"))?;
+            Ok(Argon2::default().verify_password(password.as_bytes(), &hash).is_ok() && known)
+        })
+        .await
+    }
+
+    /// The hash of a new password.
+    pub(super) async fn hash(&self, password: String) -> Result<String, Problem> {
+        self.work(move || hash_now(&password)).await
+    }
+
+    async fn work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let _place = self.waiting.try_acquire().map_err(|_| busy())?;
+        let turn = Arc::clone(&self.working).acquire_owned().await.context("the semaphore is never closed")?;
+        // The turn goes along: a request that is given up must not let a third one in while its work goes on.
+        let work = move || {
+            let _turn = turn;
+            work()
+        };
+        tokio::task::spawn_blocking(work).await.context("password work panicked")?.map_err(Problem::from)
+    }
 }
 
-fn hash_now(password: &str) -> anyhow::Result<String> {
-    let salt = SaltString::generate(&mut OsRng);
-    let hash = Argon2::default().hash_password(password.as_bytes(), &salt);
-    hash.map(|hash| hash.to_string()).map_err(|error| anyhow::anyhow!("a password cannot be hashed: {error}"))
+/// Refuses passwords that are too short or too long, or the user name itself.
+pub(super) fn check(password: &str, username: &str) -> Result<(), Problem> {
+    let fits = (CHARS_MIN..=CHARS_MAX).contains(&password.chars().count());
+    if fits && !password.eq_ignore_ascii_case(username) {
+        return Ok(());
+    }
+    Err(Problem::invalid(
+        "password",
+        "应为 10 到 128 个字符，且不能与用户名相同",
+        "it must have 10 to 128 characters and differ from the user name",
+    ))
+}
+
+/// A random password in groups of five, to be read from paper.
+pub(super) fn make() -> String {
+    let mut bytes = [0_u8; MADE_CHARACTERS];
+    getrandom::fill(&mut bytes).expect("the operating system gives randomness");
+    let characters: Vec<char> = bytes.iter().map(|byte| char::from(MADE_ALPHABET[usize::from(byte & 31)])).collect();
+    characters.chunks(5).map(|group| group.iter().collect::<String>()).collect::<Vec<_>>().join("-")
+}
+
+pub(super) fn hash_now(password: &str) -> anyhow::Result<String> {
+    let mut salt = [0_u8; 16];
+    getrandom::fill(&mut salt).expect("the operating system gives randomness");
+    let salt = SaltString::encode_b64(&salt).map_err(|error| anyhow::anyhow!("a salt cannot be written: {error}"))?;
+    let hash = Argon2::default()
+        .hash_password(password.as_bytes(), &salt)
+        .map_err(|error| anyhow::anyhow!("a password cannot be hashed: {error}"))?;
+    Ok(hash.to_string())
+}
+
+fn busy() -> Problem {
+    Problem::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "login.busy",
+        "登录的人太多，请稍后再试。",
+        "Too many people are logging in. Try again shortly.",
+    )
+    .retry_after_s(5)
 }
 
 #[cfg(test)]
@@ -67,18 +117,22 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn only_the_right_password_of_a_known_account_is_right() {
-        let stored = hash("铜锣-一二三四五六七八".to_owned()).await.unwrap();
-        assert!(stored.starts_with("$argon2id$"));
-        assert!(verify("铜锣-一二三四五六七八".to_owned(), Some(stored.clone())).await.unwrap());
-        assert!(!verify("铜锣-一二三四五六七".to_owned(), Some(stored)).await.unwrap());
-        assert!(!verify("anything".to_owned(), None).await.unwrap());
+    async fn only_the_right_password_is_right() {
+        let passwords = Passwords::new();
+        let made = make();
+        assert_eq!(made.len(), MADE_CHARACTERS + 3);
+        let hash = passwords.hash(made.clone()).await.unwrap();
+        assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
+        assert!(passwords.verify(Some(hash.clone()), made.clone()).await.unwrap());
+        assert!(!passwords.verify(Some(hash), "something else".to_owned()).await.unwrap());
+        assert!(!passwords.verify(None, made).await.unwrap());
     }
 
     #[test]
-    fn generated_passwords_are_long_and_differ() {
-        let (first, second) = (generate(), generate());
-        assert_eq!(first.len(), 23);
-        assert_ne!(first, second);
+    fn short_long_and_obvious_passwords_are_refused() {
+        for wrong in ["", "123456789", "administrator", &"x".repeat(129)] {
+            assert!(check(wrong, "Administrator").is_err(), "{wrong}");
+        }
+        assert!(check("一二三四五六七八九十", "administrator").is_ok());
     }
 }

@@ -50,4 +50,9 @@ impl Identity {
     pub fn sessions_ended(&self) -> watch::Receiver<u64> {
         self.sessions_ended.subscribe()
     }
+
+    /// Tells streams to look at their sessions.
+    pub(super) fn tell_sessions_ended(&self) {
+        self.sessions_ended.send_modify(|count| *count += 1);
+    }
 }

@@ -85,8 +85,8 @@ impl Refusals {
 
 /// Reads `code,name,level,parent` with a header. Whether parents exist is for the store to say.
 pub(super) fn parse(text: &str) -> Result<Vec<Row>, ImportRefused> {
-    // Spreadsheets begin UTF-8 files with a byte order mark.
-    let text = text.trim_start_matches('\u{feff}');
+    // Spreadsheets begin UTF-8 files with a byte order mark; and lines that end in two characters would be counted wrongly.
+    let text = text.trim_start_matches('\u{feff}').replace("\r\n", "\n");
     let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text.as_bytes());
     let mut refusals = Refusals::default();
     let is_header = reader.headers().is_ok_and(|header| header.iter().eq(["code", "name", "level", "parent"]));

@@ -7,6 +7,8 @@
 mod http;
 mod import;
 mod store;
+#[cfg(test)]
+mod tests;
 
 use sqlx::AnyConnection;
 
