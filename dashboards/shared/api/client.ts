@@ -9,11 +9,13 @@ import type {
   Claim,
   CloseReason,
   Device,
+  DeviceChange,
   Devices,
   Fault,
   Faults,
   Language,
   Me,
+  NewSite,
   Problem,
   Regions,
   Site,
@@ -89,7 +91,7 @@ export function createApi(options: ApiOptions) {
       post<null>(`/sites/${encodeURIComponent(siteId)}/revoke`, { reason }),
 
     devices: (siteId: string) => get<Devices>(`/devices${query({ site_id: siteId })}`),
-    changeDevice: (id: string, change: { name?: string; place?: string }) =>
+    changeDevice: (id: string, change: DeviceChange) =>
       call<Device>('PATCH', `/devices/${encodeURIComponent(id)}`, change),
 
     /** All that are open; the list is always complete. */
@@ -105,13 +107,6 @@ export function createApi(options: ApiOptions) {
     faults: () => get<Faults>('/faults?state=open'),
     clearFault: (id: string, note: string) => post<Fault>(`/faults/${encodeURIComponent(id)}/clear`, { note }),
   };
-}
-
-export interface NewSite {
-  name: string;
-  region_code: string;
-  latitude?: number;
-  longitude?: number;
 }
 
 /** A query string without the parameters that are absent. */

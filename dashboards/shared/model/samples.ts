@@ -83,7 +83,7 @@ export function device(given: Partial<Device> = {}): Device {
     latitude: null,
     longitude: null,
     first_heard_ms: 0,
-    last_heard_ms: null,
+    last_heard_ms: 0,
     battery_percent: null,
     link_quality: null,
     available: null,
@@ -107,6 +107,8 @@ export function fault(given: Partial<Fault> = {}): Fault {
     first_ms: 0,
     last_ms: 0,
     cleared_ms: null,
+    cleared_by: null,
+    cleared_note: null,
     ...given,
   };
 }

@@ -50,9 +50,10 @@ describe('a device', () => {
   });
 
   it('is not called alive without proof', () => {
-    expect(deviceLook(device())).toBe('unknown');
-    expect(deviceLook(device({ available: true }))).toBe('available');
-    expect(deviceLook(device({ available: false }))).toBe('silent');
+    expect(deviceLook(device(), true)).toBe('unknown');
+    expect(deviceLook(device({ available: true }), true)).toBe('available');
+    expect(deviceLook(device({ available: false }), true)).toBe('silent');
+    expect(deviceLook(device({ available: true }), false)).toBe('unknown');
   });
 
   it('keeps its place as first heard', () => {

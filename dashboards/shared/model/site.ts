@@ -27,8 +27,10 @@ export function sitesInOrder(sites: readonly Site[]): Site[] {
 
 export type DeviceLook = 'available' | 'silent' | 'unknown';
 
-export function deviceLook(device: Device): DeviceLook {
-  return device.available === null ? 'unknown' : device.available ? 'available' : 'silent';
+/** A device that was alive when its gateway was last heard is not known to be alive now. */
+export function deviceLook(device: Device, gateway_online: boolean): DeviceLook {
+  if (device.available === null || !gateway_online) return 'unknown';
+  return device.available ? 'available' : 'silent';
 }
 
 /** Below this a button's battery is changed at the next visit. */

@@ -79,7 +79,7 @@ struct AlarmList {
 
 /// Alarms of the viewer's region: all that are open, or a page of closed ones.
 #[utoipa::path(
-    get, path = "/api/v1/alarms", tag = "alarm", params(ListQuery),
+    get, path = "/api/v1/alarms", operation_id = "list_alarms", tag = "alarm", params(ListQuery),
     responses((status = 200, body = AlarmList), (status = 401, body = ProblemDocument))
 )]
 async fn list(

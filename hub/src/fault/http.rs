@@ -53,7 +53,7 @@ struct FaultList {
 
 /// Faults of the viewer's region.
 #[utoipa::path(
-    get, path = "/api/v1/faults", tag = "fault", params(ListQuery),
+    get, path = "/api/v1/faults", operation_id = "list_faults", tag = "fault", params(ListQuery),
     responses((status = 200, body = FaultList), (status = 401, body = ProblemDocument))
 )]
 async fn list(
