@@ -48,25 +48,11 @@ pub struct ExternalConfig {
     /// The port for the hub, usually 8883. It must let the hub choose its client id, or a revoked gateway's session cannot
     /// be ended from here; mosquitto's `use_username_as_clientid` therefore belongs on the gateways' port only.
     pub port: u16,
-    /// `mutual_tls` (default), or `password` for a broker on the same machine.
-    #[serde(default)]
-    pub login: Login,
-}
-
-/// How the hub proves itself to an external broker.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(tag = "method", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Login {
-    /// With its own certificate, CN `tongluo-hub`.
-    #[default]
-    MutualTls,
-    /// With a name and a password, without TLS; only to a loopback address.
-    Password {
-        /// The name.
-        username: String,
-        /// A file that holds the password in its first line.
-        password_file: PathBuf,
-    },
+    /// Name for a log-in with a password, without TLS; only to a loopback address, and only with `password_file`. Default
+    /// none: the hub proves itself with its own certificate, CN `tongluo-hub`, by mutual TLS.
+    pub username: Option<String>,
+    /// A file whose first line is that password.
+    pub password_file: Option<PathBuf>,
 }
 
 /// The files of one side of mutual TLS, in PEM.
@@ -91,19 +77,12 @@ mod tests {
         assert!(matches!(embedded, BrokerConfig::Embedded(config) if config.listen.port() == 8883));
         let text = "mode = \"external\"\nhost = \"mq.example\"\nport = 8883";
         let external: BrokerConfig = toml::from_str(text).unwrap();
-        assert!(matches!(external, BrokerConfig::External(ExternalConfig { login: Login::MutualTls, .. })));
-        let text = "mode = \"external\"\nhost = \"127.0.0.1\"\nport = 1883\n[login]\nmethod = \"password\"\nusername = \"tongluo-hub\"\npassword_file = \"/etc/p\"";
-        let external: BrokerConfig = toml::from_str(text).unwrap();
-        assert!(matches!(external, BrokerConfig::External(ExternalConfig { login: Login::Password { .. }, .. })));
+        assert!(matches!(external, BrokerConfig::External(ExternalConfig { username: None, .. })));
     }
 
     #[test]
     fn unknown_keys_are_refused_by_name() {
-        for text in [
-            "mode = \"embedded\"\ncolour = 1",
-            "mode = \"external\"\nhost = \"h\"\nport = 1\ncolour = 1",
-            "mode = \"external\"\nhost = \"h\"\nport = 1\n[login]\nmethod = \"mutual_tls\"\ncolour = 1",
-        ] {
+        for text in ["mode = \"embedded\"\ncolour = 1", "mode = \"external\"\nhost = \"h\"\nport = 1\ncolour = 1"] {
             let message = toml::from_str::<BrokerConfig>(text).expect_err(text).to_string();
             assert!(message.contains("colour"), "{message}");
         }

@@ -8,6 +8,8 @@
 //! configuration that does. A retained state may outlive its gateway when a broker that stores states is killed, so "on
 //! line" is a claim here, which the gateway's heartbeat confirms.
 
+use std::net::IpAddr;
+use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -24,7 +26,7 @@ use serde::Deserialize;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::config::{Credentials, ExternalConfig, Login};
+use super::config::{Credentials, ExternalConfig};
 use super::counters::Counters;
 use super::inbox::{Arrivals, Inbox, WAITING_MAX};
 use super::topic::{self, DownLeaf, ROOT, UpLeaf};
@@ -170,25 +172,15 @@ enum Proof {
 
 impl Dialler {
     fn new(config: &ExternalConfig, credentials: &Credentials) -> Result<Self, BrokerError> {
-        let proof = match &config.login {
-            Login::MutualTls => Proof::Certificate(Arc::new(tls(credentials)?)),
-            Login::Password { username, password_file } => {
-                let loopback =
-                    config.host.parse().map_or(config.host == "localhost", |host: std::net::IpAddr| host.is_loopback());
-                if !loopback {
-                    return Err(BrokerError::Config {
-                        key: "login.method",
-                        value: format!("password, for the host {}", config.host),
-                        allowed: "password for a loopback host only: it goes over the wire as it is; else mutual_tls",
-                    });
-                }
-                let text = std::fs::read_to_string(password_file).map_err(|error| BrokerError::Config {
-                    key: "login.password_file",
-                    value: format!("{}: {error}", password_file.display()),
-                    allowed: "a file that the hub may read",
-                })?;
-                let password = text.lines().next().unwrap_or_default().to_owned();
-                Proof::Password { username: username.clone(), password }
+        let proof = match (&config.username, &config.password_file) {
+            (None, None) => Proof::Certificate(Arc::new(tls(credentials)?)),
+            (Some(username), Some(file)) => password(config, username, file)?,
+            _ => {
+                return Err(BrokerError::Config {
+                    key: "username, broker.password_file",
+                    value: "only one of the two".to_owned(),
+                    allowed: "both, or neither",
+                });
             }
         };
         Ok(Self { host: config.host.clone(), port: config.port, proof })
@@ -216,6 +208,24 @@ impl Dialler {
         events.set_network_options(network);
         (client, events)
     }
+}
+
+fn password(config: &ExternalConfig, username: &str, file: &Path) -> Result<Proof, BrokerError> {
+    let is_loopback = config.host.parse().map_or(config.host == "localhost", |host: IpAddr| host.is_loopback());
+    if !is_loopback {
+        return Err(BrokerError::Config {
+            key: "username",
+            value: format!("{username}, for the host {}", config.host),
+            allowed: "a password for a loopback host only, because it goes over the wire as it is; else mutual TLS",
+        });
+    }
+    let text = std::fs::read_to_string(file).map_err(|error| BrokerError::Config {
+        key: "password_file",
+        value: format!("{}: {error}", file.display()),
+        allowed: "a file that the hub may read",
+    })?;
+    let password = text.lines().next().unwrap_or_default().to_owned();
+    Ok(Proof::Password { username: username.to_owned(), password })
 }
 
 fn tls(credentials: &Credentials) -> Result<ClientConfig, BrokerError> {
@@ -353,5 +363,32 @@ async fn goodbye(client: &AsyncClient, events: &mut EventLoop) {
     if client.try_disconnect_now().is_ok() {
         // When it is not said in time, closing the socket says it.
         let _ = tokio::time::timeout(GOODBYE_TIMEOUT, async { while events.poll().await.is_ok() {} }).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    fn refused(host: &str, username: Option<&str>, password_file: Option<&str>) -> String {
+        let config = ExternalConfig {
+            host: host.to_owned(),
+            port: 1883,
+            username: username.map(str::to_owned),
+            password_file: password_file.map(PathBuf::from),
+        };
+        let nowhere = PathBuf::from("/nonexistent.pem");
+        let credentials = Credentials { certificate: nowhere.clone(), key: nowhere.clone(), authority: nowhere };
+        Dialler::new(&config, &credentials).map(|_| ()).expect_err("it must be refused").to_string()
+    }
+
+    #[test]
+    fn a_log_in_that_cannot_be_used_is_refused_by_key_and_value() {
+        assert!(refused("mq.example", Some("hub"), Some("/p")).contains("mq.example"));
+        assert!(refused("127.0.0.1", Some("hub"), None).contains("both, or neither"));
+        assert!(refused("::1", Some("hub"), Some("/nonexistent")).contains("/nonexistent"));
+        assert!(refused("mq.example", None, None).contains("/nonexistent.pem"));
     }
 }

@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-pub use config::{BrokerConfig, Credentials, EmbeddedConfig, ExternalConfig, Login};
+pub use config::{BrokerConfig, Credentials, EmbeddedConfig, ExternalConfig};
 pub use counters::BrokerStats;
 pub use inbox::{Arrival, Arrivals};
 pub use mosquitto::{MosquittoPlan, access_list, mosquitto_config};

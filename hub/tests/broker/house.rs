@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use tongluo_hub::broker::{
-    Arrival, Arrivals, Broker, BrokerConfig, EmbeddedConfig, ExternalConfig, Gate, HUB_CLIENT_ID, Login, UpLeaf,
+    Arrival, Arrivals, Broker, BrokerConfig, EmbeddedConfig, ExternalConfig, Gate, HUB_CLIENT_ID, UpLeaf,
 };
 use tongluo_hub::ids::SiteId;
 
@@ -35,13 +35,13 @@ pub(crate) struct House {
     revoked: Mutex<Vec<Vec<u8>>>,
 }
 
-/// The serials that may connect.
+/// The serials that may connect, as whatever site: that a certificate speaks for its own site only is the broker's part.
 #[derive(Default)]
-pub(crate) struct Serials(Mutex<HashSet<(String, Vec<u8>)>>);
+pub(crate) struct Serials(Mutex<HashSet<Vec<u8>>>);
 
 impl Gate for Serials {
-    fn allows(&self, site: &SiteId, serial: &[u8]) -> bool {
-        self.0.lock().unwrap().contains(&(site.to_string(), serial.to_vec()))
+    fn allows(&self, _site: &SiteId, serial: &[u8]) -> bool {
+        self.0.lock().unwrap().contains(serial)
     }
 }
 
@@ -74,13 +74,13 @@ impl House {
     /// A new gateway's certificate, let in.
     pub(crate) fn enrol(&self, site: &str) -> Plan {
         let identity = self.authority.issue(site, Use::Gateway);
-        self.gate.0.lock().unwrap().insert((site.to_owned(), identity.serial.clone()));
+        self.gate.0.lock().unwrap().insert(identity.serial.clone());
         Plan::new(self.port, &self.authority, &identity)
     }
 
     /// Revokes a gateway's certificate as the hub does: first nobody gets in with it, then the session ends.
     pub(crate) async fn revoke(&self, identity: &Identity) {
-        self.gate.0.lock().unwrap().remove(&(identity.name.clone(), identity.serial.clone()));
+        self.gate.0.lock().unwrap().remove(&identity.serial);
         if let Some(mosquitto) = &self.mosquitto {
             // Mosquitto does not say when it has read the list, so a certificate that stands on it too is tried.
             let probe = self.authority.issue("probe", Use::Gateway);
@@ -168,7 +168,7 @@ async fn start(
         }
         Some(mosquitto) => {
             let host = "localhost".to_owned();
-            let config = ExternalConfig { host, port: mosquitto.hub_port, login: Login::MutualTls };
+            let config = ExternalConfig { host, port: mosquitto.hub_port, username: None, password_file: None };
             (BrokerConfig::External(config), authority.issue(HUB_CLIENT_ID, Use::Gateway))
         }
     };

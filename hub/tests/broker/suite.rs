@@ -32,8 +32,13 @@ pub(crate) async fn messages_pass_both_ways(mut house: House) {
         house.broker().publish(&site("a"), leaf, Bytes::from(format!("{leaf:?}"))).await.unwrap();
         assert_eq!(gateway.message().await, (leaf.topic(&site("a")), Bytes::from(format!("{leaf:?}"))));
     }
+    for number in 0_u32..200 {
+        let payload = Bytes::copy_from_slice(&number.to_be_bytes());
+        house.broker().publish(&site("a"), DownLeaf::Down, payload.clone()).await.unwrap();
+        assert_eq!(gateway.message().await.1, payload, "what is acknowledged makes room for more");
+    }
     let stats = house.broker().stats();
-    assert_eq!((stats.online, stats.received_dropped, stats.sent, stats.sent_dropped), (1, 0, 3, 0));
+    assert_eq!((stats.online, stats.received_dropped, stats.sent, stats.sent_dropped), (1, 0, 203, 0));
     assert!(stats.received >= 3 && stats.connects >= 1, "{stats:?}");
 }
 
@@ -126,9 +131,15 @@ pub(crate) async fn a_gateway_hears_its_own_topics_only(mut house: House) {
 }
 
 pub(crate) async fn a_last_will_is_for_its_own_state_only(mut house: House) {
-    let _other = house.enrol("b").connect().await;
+    let mut other = house.enrol("b").connect().await;
+    other.listen("b").await;
     house.presence("b", true).await;
-    for (topic, payload) in [("tl/1/b/state", "{\"online\":false}"), ("tl/1/b/up", "will"), ("tl/1/a/down", "will")] {
+    for (topic, payload) in [
+        ("tl/1/b/down", "will"),
+        ("tl/1/b/state", "{\"online\":false}"),
+        ("tl/1/b/up", "will"),
+        ("tl/1/a/down", "will"),
+    ] {
         let mut plan = house.enrol("a");
         plan.will = Some(LastWill::new(topic, payload, QoS::AtLeastOnce, true));
         // Refused, or let in without effect; then its socket dies.
@@ -138,6 +149,8 @@ pub(crate) async fn a_last_will_is_for_its_own_state_only(mut house: House) {
     gateway.publish("tl/1/a/up", "after", ONCE).await;
     assert_eq!(house.message().await, ("a".to_owned(), UpLeaf::Up, b"after".to_vec()));
     assert_eq!(house.broker().stats().online, 2, "b is still on line");
+    house.broker().publish(&site("b"), DownLeaf::Down, Bytes::from_static(b"order")).await.unwrap();
+    assert_eq!(other.message().await.1, "order", "b heard no will");
 }
 
 pub(crate) async fn nothing_is_retained_but_states(mut house: House) {

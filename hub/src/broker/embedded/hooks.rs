@@ -10,7 +10,9 @@ use rmqtt::codec::v5::PublishAckReason;
 use rmqtt::context::ServerContext;
 use rmqtt::hook::{Handler, HookResult, Parameter, ReturnType, Type};
 use rmqtt::session::Session;
-use rmqtt::types::{AuthResult, ConnectInfo, Publish, PublishAclResult, PublishResult, Subscribe, SubscribeAclResult};
+use rmqtt::types::{
+    AuthResult, ConnectInfo, Id, Publish, PublishAclResult, PublishResult, Subscribe, SubscribeAclResult,
+};
 
 use super::house::House;
 use super::kick;
@@ -60,17 +62,17 @@ impl Handler for Hooks {
             Parameter::MessagePublishCheckAcl(session, publish) => {
                 Some(HookResult::PublishAclResult(self.publish(session, publish)))
             }
-            Parameter::MessageAcked(session, ..) => {
-                self.release(&session.id);
+            Parameter::MessageAcked(session, _, publish) => {
+                self.release(&session.id, publish);
                 before
             }
             // Nobody acknowledges QoS 0: handed to the socket is all there is to know.
             Parameter::MessageDelivered(session, _, publish) if publish.qos == QoS::AtMostOnce => {
-                self.release(&session.id);
+                self.release(&session.id, publish);
                 before
             }
-            Parameter::MessageDropped(Some(session), ..) => {
-                self.release(session);
+            Parameter::MessageDropped(Some(session), _, publish, _) => {
+                self.release(session, publish);
                 before
             }
             _ => before,
@@ -165,9 +167,9 @@ impl Hooks {
         PublishAclResult(PublishResult::reason_code(PublishAckReason::NoMatchingSubscribers, None, false))
     }
 
-    fn release(&self, session: &rmqtt::types::Id) {
+    fn release(&self, session: &Id, publish: &Publish) {
         if let Some(connection) = self.house.connection_of(session) {
-            connection.release();
+            connection.release(publish.payload.len());
         }
     }
 }

@@ -25,7 +25,7 @@ use super::inbox::{Arrivals, Inbox, WAITING_MAX};
 use super::topic::{DownLeaf, SITE_ID_BYTES_MAX};
 use super::{BrokerError, BrokerStats, Gate, HUB_CLIENT_ID, PACKET_BYTES_MAX, PublishError};
 use crate::ids::SiteId;
-use house::House;
+use house::{House, OUTSTANDING_MAX};
 
 /// rmqtt names listeners by number; there is one.
 const LISTENER: u16 = 1;
@@ -49,10 +49,6 @@ const KEEP_ALIVE_S_MAX: u16 = 300;
 
 /// Messages sent to one gateway that it has not acknowledged; more wait in its queue.
 const INFLIGHT_MAX: NonZeroU16 = NonZeroU16::new(16).expect("16 is not zero");
-
-/// Messages on their way to one gateway, queued or unacknowledged. Beyond this `publish` drops and says so. At 64 KiB each
-/// this is 4 MiB for a gateway that takes nothing.
-const OUTSTANDING_MAX: usize = 64;
 
 /// A message that was not acknowledged for so long is given up, which makes room again; the link has sent it anew.
 const MESSAGE_EXPIRY: Duration = Duration::from_secs(30);
@@ -116,7 +112,8 @@ impl Embedded {
             counters.sent_dropped.add();
             return Err(PublishError::Away(site.clone()));
         };
-        if !connection.reserve(OUTSTANDING_MAX) {
+        let bytes = payload.len();
+        if !connection.reserve(bytes) {
             counters.sent_dropped.add();
             return Err(PublishError::Full(site.clone()));
         }
@@ -138,7 +135,7 @@ impl Embedded {
                 Ok(())
             }
             Ok(_) | Err(_) => {
-                connection.release();
+                connection.release(bytes);
                 counters.sent_dropped.add();
                 Err(PublishError::Away(site.clone()))
             }
