@@ -9,6 +9,8 @@
 
 mod http;
 mod store;
+#[cfg(test)]
+mod tests;
 
 use sqlx::AnyConnection;
 

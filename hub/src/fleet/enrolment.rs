@@ -122,6 +122,8 @@ pub(super) async fn enrol(
     let code = claim::read_code(code).ok_or_else(|| worthless(WhyNot::Unknown))?;
 
     let mut transaction = room.store.begin().await?;
+    // Undone together with all else when the claim is worth nothing.
+    limit::give_back(&mut transaction, &subject).await?;
     let enrolled = match enrol_within(room, &mut transaction, &code, &key, now_ms).await {
         Ok(enrolled) => enrolled,
         Err(Refused::Worthless(why, site)) => {
@@ -134,7 +136,6 @@ pub(super) async fn enrol(
         }
         Err(Refused::Other(problem)) => return Err(problem),
     };
-    limit::give_back(&mut transaction, &subject).await?;
     transaction.commit().await?;
     room.roster.changed(&room.store, &room.authority, &enrolled.site, now_ms).await;
     room.live.notify();

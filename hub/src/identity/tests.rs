@@ -6,6 +6,7 @@ use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::{Request, StatusCode, header};
 use axum::{Router, middleware};
+use futures_util::future::{join, join_all};
 use serde_json::{Value, json};
 
 use super::{
@@ -267,6 +268,35 @@ async fn a_county_keeps_an_administrator() {
             .unwrap();
         assert_eq!(left, 1);
         assert!(create_first_administrator(&store, &region(COUNTY), 0).await.is_err());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn two_administrators_who_disable_each_other_leave_one() {
+    each_store(async |store| {
+        let (hub, password) = Hub::new(&store).await;
+        let first = hub.logged_in("admin", &password).await;
+        let second_id = first.create("second", Role::Administrator, COUNTY).await.body["id"].clone();
+        let second = hub.logged_in("second", PASSWORD).await;
+        let first_id = store_id(&store, "admin").await;
+        let disable = || json!({ "disabled": true });
+        let (one, other) = join(first.change(&second_id, disable()), second.change(&first_id, disable())).await;
+        let mut statuses = [one.status, other.status];
+        statuses.sort();
+        assert_eq!(statuses, [StatusCode::OK, StatusCode::UNAUTHORIZED]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn many_guesses_at_once_count_as_many() {
+    each_store(async |store| {
+        let (hub, _) = Hub::new(&store).await;
+        let guess = async || hub.browser("198.51.100.9").log_in("admin", "wrong password").await.status;
+        let statuses = join_all((0..10).map(|_| guess())).await;
+        let looked_at = statuses.iter().filter(|status| **status == StatusCode::UNAUTHORIZED).count();
+        assert_eq!(looked_at, 6, "five are free, the sixth closes the door: {statuses:?}");
     })
     .await;
 }

@@ -1,0 +1,135 @@
+//! Devices and gateways as they are heard.
+
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+
+use super::{County, request};
+use crate::fleet::presence::{self, Beat};
+use crate::fleet::{DeviceHeard, device};
+use crate::ids::RegionCode;
+use crate::live::Draft;
+use crate::store::testing::{COUNTY, TOWNSHIP, VILLAGE, each_store, region};
+use crate::viewer::Role;
+use crate::viewer::testing::ask;
+
+fn heard<'a>(county: &'a County, place: &'a RegionCode, heard_ms: i64) -> DeviceHeard<'a> {
+    DeviceHeard {
+        site_id: &county.site,
+        region: place,
+        key: "zigbee:0x00158d0001a2b3c4",
+        family: "zigbee",
+        kind: "unknown",
+        reported_name: Some("button 7"),
+        battery_percent: None,
+        link_quality: Some(80),
+        available: None,
+        tamper: None,
+        heard_ms,
+    }
+}
+
+#[tokio::test]
+async fn a_device_is_made_by_being_heard_and_written_only_when_there_is_news() {
+    const START_MS: i64 = 1_800_000_000_000;
+    each_store(async |store| {
+        let county = County::new(&store).await;
+        let place = region(VILLAGE);
+        let hear = async |heard: DeviceHeard<'_>| {
+            let mut transaction = store.begin().await.unwrap();
+            let result = device::heard(&mut transaction, heard.heard_ms, &heard).await.unwrap();
+            transaction.commit().await.unwrap();
+            result
+        };
+        let first = hear(heard(&county, &place, START_MS)).await;
+        let told = first.draft.unwrap();
+        assert_eq!((told.kind, &told.body["kind"]), ("device", &json!("unknown")));
+        // Still alive: not written within a minute, not told within ten.
+        for (after_ms, link_quality) in [(59_999, 10), (60_000, 20)] {
+            let again = DeviceHeard { link_quality: Some(link_quality), ..heard(&county, &place, START_MS + after_ms) };
+            assert!(hear(again).await.draft.is_none());
+        }
+        let written = county.count("select last_heard_ms from device").await;
+        assert_eq!(written, START_MS + 60_000);
+        assert_eq!(county.count("select link_quality from device").await, 20);
+        assert!(hear(heard(&county, &place, START_MS + 600_000)).await.draft.is_some());
+        // News is told at once, and what was not said stays.
+        let pressed = DeviceHeard {
+            kind: "button",
+            reported_name: None,
+            battery_percent: Some(92),
+            ..heard(&county, &place, START_MS + 600_001)
+        };
+        let told = hear(pressed).await.draft.unwrap();
+        assert_eq!((&told.body["kind"], &told.body["battery_percent"]), (&json!("button"), &json!(92)));
+        assert_eq!(told.body["reported_name"], "button 7");
+        assert!(hear(heard(&county, &place, START_MS + 600_002)).await.draft.is_none(), "a button stays one");
+        assert_eq!(first.id, hear(heard(&county, &place, START_MS + 600_003)).await.id);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn devices_are_named_by_people_of_their_region() {
+    each_store(async |store| {
+        let county = County::new(&store).await;
+        let place = region(VILLAGE);
+        let mut transaction = store.begin().await.unwrap();
+        let id = device::heard(&mut transaction, 1, &heard(&county, &place, 1)).await.unwrap().id.unwrap();
+        transaction.commit().await.unwrap();
+        let path = format!("/api/v1/devices/{id}");
+        let name = json!({ "name": " 王奶奶家按钮 ", "place": "东屋床头" });
+        for (role, region, status) in [
+            (Role::Operator, COUNTY, StatusCode::FORBIDDEN),
+            (Role::Technician, "411728103", StatusCode::NOT_FOUND),
+            (Role::Technician, TOWNSHIP, StatusCode::OK),
+        ] {
+            assert_eq!(ask(&county.asked_by(role, region), "PATCH", &path, name.clone()).await.status, status);
+        }
+        let router = county.administrator();
+        let listed = ask(&router, "GET", &format!("/api/v1/devices?site_id={}", county.site), Value::Null).await;
+        assert_eq!(listed.body["devices"][0]["name"], "王奶奶家按钮");
+        let cleared = ask(&router, "PATCH", &path, json!({ "place": "" })).await;
+        assert_eq!((&cleared.body["place"], &cleared.body["name"]), (&Value::Null, &json!("王奶奶家按钮")));
+        let none = ask(&county.asked_by(Role::Operator, "411728103"), "GET", "/api/v1/devices", Value::Null).await;
+        assert_eq!(none.body["devices"], json!([]));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn presence_is_told_when_a_person_would_act_on_it() {
+    const START_MS: i64 = 1_800_000_000_000;
+    each_store(async |store| {
+        let county = County::new(&store).await;
+        county.enrol(&county.claim().await, &request()).await;
+        let site = &county.site;
+        let mut tx = store.begin().await.unwrap();
+        let gateway = |draft: Option<Draft>| draft.unwrap().body["gateway"].clone();
+        let up = gateway(presence::online(&mut tx, START_MS, site).await.unwrap());
+        assert_eq!((&up["online"], &up["online_changed_ms"]), (&json!(true), &json!(START_MS)));
+        let beat = Beat { boot_id: 7, uptime_ms: 5_000, version: "0.1.0", journal_pending: 0, lan_connected: true };
+        let first = gateway(presence::beat(&mut tx, START_MS + 1, site, &beat).await.unwrap());
+        assert_eq!((&first["version"], &first["boot_ms"]), (&json!("0.1.0"), &json!(START_MS - 4_999)));
+        assert!(presence::beat(&mut tx, START_MS + 5_000, site, &beat).await.unwrap().is_none());
+        let behind = Beat { journal_pending: 3, ..beat };
+        assert_eq!(
+            gateway(presence::beat(&mut tx, START_MS + 6_000, site, &behind).await.unwrap())["journal_pending"],
+            3
+        );
+        let cut = Beat { lan_connected: false, ..behind };
+        assert_eq!(
+            gateway(presence::beat(&mut tx, START_MS + 7_000, site, &cut).await.unwrap())["lan_connected"],
+            false
+        );
+        assert!(presence::started(&mut tx, START_MS + 8_000, site, 7, "0.1.0").await.unwrap().is_none());
+        assert!(presence::started(&mut tx, START_MS + 9_000, site, 8, "0.1.0").await.unwrap().is_some());
+        assert_eq!(gateway(presence::offline(&mut tx, START_MS + 9_500, site).await.unwrap())["online"], false);
+        assert!(presence::offline(&mut tx, START_MS + 9_600, site).await.unwrap().is_none());
+        presence::online(&mut tx, START_MS + 9_700, site).await.unwrap();
+        let after_restart = presence::all_offline(&mut tx, START_MS + 9_800).await.unwrap();
+        assert_eq!((after_restart.len(), &after_restart[0].body["gateway"]["online"]), (1, &json!(false)));
+        tx.commit().await.unwrap();
+        assert_eq!(county.site().await["gateway"]["online"], false);
+    })
+    .await;
+}
