@@ -3,11 +3,13 @@
  * does with it.
  */
 import { computed, reactive, ref, shallowRef, watch } from 'vue';
-import type { Alarm, CloseReason, Problem } from '../shared/api/types';
+import type { Result } from '../shared/api/client';
+import type { Alarm, CloseReason } from '../shared/api/types';
 import { closedInOrder, isOpen, nextAct } from '../shared/model/alarm';
 import { isFlood, rows, selectBySelf, step } from '../shared/model/queue';
 import { hubNow } from '../shared/page/clock';
 import { alarms, learn, openAlarms } from '../shared/page/county';
+import { useSending } from '../shared/page/sending';
 import { api, me } from '../shared/page/session';
 
 export type List = 'open' | 'closed';
@@ -17,8 +19,7 @@ export function useDesk() {
   const list = ref<List>('open');
   const selected = ref<string | null>(null);
   const expanded = reactive(new Set<string>());
-  const sending = ref(false);
-  const problem = shallowRef<Problem | null>(null);
+  const { busy: sending, problem, send } = useSending();
   const closed = useClosed();
 
   const flood = computed(() => isFlood(openAlarms.value, hubNow.value));
@@ -65,29 +66,23 @@ export function useDesk() {
   }
 
   async function acknowledge(alarm: Alarm): Promise<void> {
-    const act = nextAct(alarm, me.value);
-    if (act !== 'acknowledge' && act !== 'acknowledge_again') return;
-    await send(() => api.acknowledge(alarm.id));
+    const next = nextAct(alarm, me.value);
+    if (next === 'acknowledge' || next === 'acknowledge_again') await act(() => api.acknowledge(alarm.id));
   }
 
   /** True when the alarm is closed and its draft may go. */
   async function close(alarm: Alarm, reason: CloseReason, note: string): Promise<boolean> {
-    const done = await send(() => api.close(alarm.id, reason, note.trim() || undefined));
+    const done = await act(() => api.close(alarm.id, reason, note.trim() || undefined));
     if (done && selected.value === alarm.id && open_rows.value.length > 0) {
       selected.value = selectBySelf(open_rows.value, null, true);
     }
     return done;
   }
 
-  async function send(request: () => ReturnType<typeof api.acknowledge>): Promise<boolean> {
-    if (sending.value) return false;
-    sending.value = true;
-    problem.value = null;
-    const result = await request();
-    sending.value = false;
-    if (result.ok) learn('alarm', result.value);
-    else problem.value = result.problem;
-    return result.ok;
+  async function act(request: () => Promise<Result<Alarm>>): Promise<boolean> {
+    const result = await send(request);
+    if (result?.ok) learn('alarm', result.value);
+    return result?.ok ?? false;
   }
 
   return {
@@ -114,8 +109,7 @@ export function useDesk() {
 function useClosed() {
   const read_alarms = shallowRef<Alarm[]>([]);
   const next = ref<string | null>(null);
-  const busy = ref(false);
-  const problem = shallowRef<Problem | null>(null);
+  const { busy, problem, send } = useSending();
 
   const merged = computed(() => {
     const by_id = new Map(read_alarms.value.map((alarm) => [alarm.id, alarm]));
@@ -124,12 +118,8 @@ function useClosed() {
   });
 
   async function read(after?: string): Promise<void> {
-    if (busy.value) return;
-    busy.value = true;
-    const result = await api.closedAlarms(after);
-    busy.value = false;
-    problem.value = result.ok ? null : result.problem;
-    if (!result.ok) return;
+    const result = await send(() => api.closedAlarms(after));
+    if (!result?.ok) return;
     read_alarms.value = after === undefined ? result.value.alarms : [...read_alarms.value, ...result.value.alarms];
     next.value = result.value.next;
   }

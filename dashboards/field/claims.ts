@@ -3,7 +3,8 @@
  * only: a reload forgets it, and a new one is made.
  */
 import { shallowReactive } from 'vue';
-import type { Claim, Problem, Site } from '../shared/api/types';
+import type { Result } from '../shared/api/client';
+import type { Claim, Site } from '../shared/api/types';
 import { learn } from '../shared/page/county';
 import { api } from '../shared/page/session';
 
@@ -19,11 +20,11 @@ export function claimOf(site_id: string): MadeClaim | undefined {
   return made.get(site_id);
 }
 
-export async function makeClaim(site: Site): Promise<Problem | null> {
+export async function makeClaim(site: Site): Promise<Result<Claim>> {
   const result = await api.createClaim(site.id);
-  if (!result.ok) return result.problem;
+  if (!result.ok) return result;
   const claim = result.value;
   made.set(site.id, { claim, serial_before: site.gateway?.certificate_serial ?? null });
   learn('site', { ...site, claim: { id: claim.id, expires_ms: claim.expires_ms } });
-  return null;
+  return result;
 }

@@ -1,25 +1,12 @@
 import { beforeEach, describe, expect, it } from 'vitest';
+import { inMemory } from '../page/storage';
 import { draftKey, DRAFT_CHARACTERS_MAX, DRAFTS_MAX, drop, keep, recall, type Store } from './draft';
 
-function memory(): Store & { map: Map<string, string> } {
-  const map = new Map<string, string>();
-  return {
-    map,
-    get length() {
-      return map.size;
-    },
-    key: (index) => [...map.keys()][index] ?? null,
-    getItem: (key) => map.get(key) ?? null,
-    setItem: (key, value) => void map.set(key, value),
-    removeItem: (key) => void map.delete(key),
-  };
-}
-
 describe('drafts', () => {
-  let store: ReturnType<typeof memory>;
+  let store: Store;
   const key = draftKey('li', 'close', 'a1');
   beforeEach(() => {
-    store = memory();
+    store = inMemory();
   });
 
   it('come back until they are dropped', () => {
@@ -37,18 +24,18 @@ describe('drafts', () => {
   });
 
   it('give way, the oldest first, and touch nothing else', () => {
-    store.map.set('tongluo.theme', 'dark');
+    store.setItem('tongluo.theme', 'dark');
     for (let index = 0; index <= DRAFTS_MAX; index += 1) keep(store, draftKey('li', 'close', `a${index}`), {}, index);
     expect(recall(store, draftKey('li', 'close', 'a0'))).toBeNull();
     expect(recall(store, draftKey('li', 'close', `a${DRAFTS_MAX}`))).toEqual({});
-    expect(store.map.get('tongluo.theme')).toBe('dark');
-    expect(store.map.size).toBe(DRAFTS_MAX + 1);
+    expect(store.getItem('tongluo.theme')).toBe('dark');
+    expect(store.length).toBe(DRAFTS_MAX + 1);
   });
 
   it('say so when they cannot be kept', () => {
     expect(keep(store, key, 'x'.repeat(DRAFT_CHARACTERS_MAX), 1)).toBe(false);
     const full: Store = {
-      ...memory(),
+      ...inMemory(),
       setItem: () => {
         throw new Error('full');
       },
@@ -57,7 +44,7 @@ describe('drafts', () => {
   });
 
   it('that are damaged are none', () => {
-    store.map.set(key, '{');
+    store.setItem(key, '{');
     expect(recall(store, key)).toBeNull();
   });
 });

@@ -11,7 +11,7 @@ function available(): Store | null {
   }
 }
 
-function inMemory(): Store {
+export function inMemory(): Store {
   const kept = new Map<string, string>();
   return {
     get length() {
