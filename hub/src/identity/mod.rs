@@ -17,6 +17,8 @@ mod peer;
 mod session;
 mod store;
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 
 use tokio::sync::watch;

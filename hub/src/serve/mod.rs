@@ -1,5 +1,8 @@
 //! `tongluo-hub serve`: the rooms put together, and taken apart again in order.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -83,9 +86,7 @@ pub fn openapi_json() -> String {
 }
 
 fn to_json(api: &utoipa::openapi::OpenApi) -> String {
-    let mut text = api.to_pretty_json().expect("the document is plain data");
-    text.push('\n');
-    text
+    api.to_pretty_json().expect("the document is plain data")
 }
 
 /// Serves until SIGTERM or Ctrl-C.
@@ -125,7 +126,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         Intake::new(store.clone(), live.clone(), Arc::clone(&broker), i64::from(config.alarm.late_after_s) * 1_000);
     let metrics_room =
         MetricsRoom { store: store.clone(), live: live.clone(), broker: Arc::clone(&broker), intake: intake.gauges() };
-    let app = application(rooms, metrics_room, identity, AllowedHosts::of(&config));
+    let app = application(rooms, metrics::routes(metrics_room), identity, AllowedHosts::of(&config));
     let tls = https_credential(&config, &server)?;
     let servers = server::Servers::start(app, config.http.plain, config.http.secure, tls)?;
 
@@ -152,7 +153,8 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn application(rooms: Rooms, metrics_room: MetricsRoom, identity: Identity, hosts: AllowedHosts) -> Router {
+/// Every route behind every layer; `inner` are routes that are not part of the interface.
+fn application(rooms: Rooms, inner: Router, identity: Identity, hosts: AllowedHosts) -> Router {
     let (routes, api) = rooms.routes().split_for_parts();
     let document: Arc<str> = to_json(&api).into();
     let openapi = axum::routing::get(move || {
@@ -162,7 +164,7 @@ fn application(rooms: Rooms, metrics_room: MetricsRoom, identity: Identity, host
     // The innermost layer comes first: a request passes them from the last to the first.
     routes
         .route("/api/v1/openapi.json", openapi)
-        .merge(metrics::routes(metrics_room))
+        .merge(inner)
         .merge(pages::routes())
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn_with_state(identity, identity::authenticate))

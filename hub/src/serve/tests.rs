@@ -1,0 +1,304 @@
+//! The interface as a whole: its document is the checked-in one, and every route keeps to rights and regions.
+//!
+//! The walk takes its routes from the OpenAPI document, so a route that nobody classified below fails it.
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Method, Request, StatusCode, header};
+use serde_json::{Value, json};
+use tower::ServiceExt as _;
+
+use super::*;
+use crate::identity::testing::begin_session;
+use crate::ids::RegionCode;
+use crate::store::testing::{each_store, region};
+use crate::viewer::{Right, Role};
+
+/// What a route demands.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Demands {
+    /// Nothing: whoever asks proves themselves in the request.
+    Nothing,
+    /// A session; what is answered is the viewer's own region.
+    Session,
+    /// A right, and that the thing lies in the viewer's region.
+    Right(Right),
+}
+
+/// One route: method, path, what it demands, and a body that would be good.
+struct Classified(Method, &'static str, Demands, Option<Value>);
+
+fn classification() -> Vec<Classified> {
+    use Demands::{Nothing, Session};
+    let right = Demands::Right;
+    let (get, post, patch, delete) = (Method::GET, Method::POST, Method::PATCH, Method::DELETE);
+    let route = |method: &Method, path, demands, body| Classified(method.clone(), path, demands, body);
+    vec![
+        route(&post, "/api/v1/session", Nothing, Some(json!({"username": "nobody", "password": "wrong"}))),
+        route(&get, "/api/v1/session", Session, None),
+        route(&delete, "/api/v1/session", Nothing, None),
+        route(&get, "/api/v1/regions", Session, None),
+        route(&post, "/api/v1/regions/import", right(Right::RegionManage), None),
+        route(&get, "/api/v1/sites", Session, None),
+        route(
+            &post,
+            "/api/v1/sites",
+            right(Right::SiteManage),
+            Some(json!({"name": "新站", "region_code": "{region}"})),
+        ),
+        route(&get, "/api/v1/sites/{id}", Session, None),
+        route(&patch, "/api/v1/sites/{id}", right(Right::SiteManage), Some(json!({"name": "改名"}))),
+        route(&post, "/api/v1/sites/{id}/claims", right(Right::SiteManage), None),
+        route(&delete, "/api/v1/sites/{id}/claims", right(Right::SiteManage), None),
+        route(&post, "/api/v1/sites/{id}/revoke", right(Right::SiteManage), Some(json!({"reason": "换网关"}))),
+        route(&post, "/api/v1/enrolments", Nothing, Some(json!({"code": "AAAA2222", "certificate_request": "x"}))),
+        route(&get, "/api/v1/devices", Session, None),
+        route(&patch, "/api/v1/devices/{id}", right(Right::SiteManage), Some(json!({"name": "床头"}))),
+        route(&get, "/api/v1/alarms", Session, None),
+        route(&get, "/api/v1/alarms/{id}", Session, None),
+        route(&post, "/api/v1/alarms/{id}/acknowledge", right(Right::AlarmHandle), None),
+        route(&post, "/api/v1/alarms/{id}/close", right(Right::AlarmHandle), Some(json!({"reason": "test"}))),
+        route(&get, "/api/v1/faults", Session, None),
+        route(&post, "/api/v1/faults/{id}/clear", right(Right::SiteManage), Some(json!({"note": "换了电池"}))),
+        route(&get, "/api/v1/users", right(Right::UserManage), None),
+        route(
+            &post,
+            "/api/v1/users",
+            right(Right::UserManage),
+            Some(json!({
+                "username": "{new}", "display_name": "新人", "password": "long-enough-password", "role": "operator",
+                "region_code": "{region}"
+            })),
+        ),
+        route(&patch, "/api/v1/users/{id}", right(Right::UserManage), Some(json!({"display_name": "改名"}))),
+        route(&get, "/api/v1/audit", right(Right::AuditRead), None),
+        route(&get, "/api/v1/events", Session, None),
+    ]
+}
+
+/// Two villages of two townships; people work in the first.
+const OWN_TOWNSHIP: &str = "411728001";
+const OWN: &str = "411728001001";
+const FOREIGN: &str = "411728002001";
+/// What must never be read in the first: it stands in the names of everything in the second.
+const FOREIGN_MARK: &str = "foreign-village";
+
+struct County {
+    app: Router,
+    store: Store,
+    folder: std::path::PathBuf,
+}
+
+impl County {
+    async fn new(store: Store) -> Self {
+        let folder = std::env::temp_dir().join(format!("tongluo-walk-{}", crate::ids::opaque()));
+        std::fs::create_dir(&folder).unwrap();
+        let now_ms = clock::utc_ms();
+        region::seed(&store, None).await.unwrap();
+        let authority = Arc::new(Authority::create(&folder, now_ms).unwrap());
+        let live = Live::open(store.clone()).await.unwrap();
+        let roster = Roster::load(&store).await.unwrap();
+        let identity = Identity::new(store.clone());
+        let config = Config::default();
+        let rooms = Rooms {
+            alarm: AlarmRoom { store: store.clone(), live: live.clone() },
+            fault: FaultRoom { store: store.clone(), live: live.clone() },
+            fleet: FleetRoom {
+                store: store.clone(),
+                live: live.clone(),
+                authority,
+                roster,
+                addresses: Addresses::of(&config),
+            },
+            region: RegionRoom { store: store.clone() },
+            audit: AuditRoom { store: store.clone() },
+            identity: identity.clone(),
+            live: LiveRoom { live, identity: identity.clone() },
+        };
+        let app = application(rooms, Router::new(), identity, AllowedHosts::of(&config));
+        Self { app, store, folder }
+    }
+
+    /// Puts one of everything into a village; ids are the code with a letter before it.
+    async fn furnish(&self, code: &str, mark: &str) {
+        let mut transaction = self.store.begin().await.unwrap();
+        for sql in [
+            "insert into site (id, name, region_code, created_ms) values ($1, $3, $2, 0) on conflict do nothing",
+            "insert into device (id, site_id, key, family, kind, name, first_heard_ms, last_heard_ms) \
+             values ($1, $1, $2, 'zigbee2mqtt', 'button', $3, 0, 0) on conflict do nothing",
+            "insert into fault (id, site_id, region_code, source, code, detail, state, count, first_ms, last_ms) \
+             values ($1, $1, $2, 'gateway', 'lan.disconnected', $3, 'open', 1, 0, 0) on conflict (id) do update set state = 'open'",
+            "insert into alarm (id, site_id, region_code, source, kind, state, sounding, late, presses, occurred_ms, \
+             raised_ms, last_press_ms, revision) values ($1, $1, $2, $3, 'sos', 'unacknowledged', 1, 0, 1, 0, 0, 0, 1) \
+             on conflict (id) do update set state = 'unacknowledged'",
+            "insert into account (id, username, display_name, password_hash, role, region_code, language, disabled, \
+             created_ms) values ($1, $1, $3, '-', 'operator', $2, 'zh-CN', 0, 0) on conflict do nothing",
+            "insert into audit (id, at_ms, actor, action, subject, region_code, outcome, detail) \
+             values ($1, 0, $3, 'session.begin', $1, $2, 'done', '') on conflict do nothing",
+        ] {
+            sqlx::query(sql).bind(id_in(code)).bind(code).bind(mark).execute(&mut *transaction).await.unwrap();
+        }
+        transaction.commit().await.unwrap();
+    }
+
+    async fn ask(&self, route: &Classified, path: &str, own: &str, cookie: Option<&str>) -> (StatusCode, String) {
+        let Classified(method, .., body) = route;
+        let mut request = Request::builder().method(method.clone()).uri(path).header(header::HOST, "localhost:8080");
+        if let Some(cookie) = cookie {
+            request = request.header(header::COOKIE, cookie);
+        }
+        let body = match body {
+            Some(body) => {
+                request = request.header(header::CONTENT_TYPE, "application/json");
+                let name = format!("new-{}", crate::ids::opaque());
+                Body::from(body.to_string().replace("{region}", own).replace("{new}", &name))
+            }
+            None => Body::empty(),
+        };
+        let response = self.app.clone().oneshot(request.body(body).unwrap()).await.unwrap();
+        let status = response.status();
+        if path.starts_with("/api/v1/events") && status == StatusCode::OK {
+            return (status, String::new());
+        }
+        let bytes = axum::body::to_bytes(response.into_body(), 1 << 22).await.unwrap();
+        (status, String::from_utf8_lossy(&bytes).into_owned())
+    }
+}
+
+fn id_in(code: &str) -> String {
+    format!("in-{code}")
+}
+
+fn in_village(path: &str, code: &str) -> String {
+    path.replace("{id}", &id_in(code))
+}
+
+#[test]
+fn every_route_is_classified() {
+    let document: Value = serde_json::from_str(&openapi_json()).unwrap();
+    let classified: Vec<(String, String)> = classification()
+        .iter()
+        .map(|Classified(method, path, ..)| (method.as_str().to_lowercase(), (*path).to_owned()))
+        .collect();
+    let mut documented = Vec::new();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for method in methods.as_object().unwrap().keys() {
+            documented.push((method.clone(), path.clone()));
+        }
+    }
+    for route in &documented {
+        assert!(classified.contains(route), "{route:?} is new: say in classification() what it demands");
+    }
+    for route in &classified {
+        assert!(documented.contains(route), "{route:?} is classified but not served");
+    }
+}
+
+#[test]
+fn the_checked_in_document_is_the_one_that_is_served() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../dashboards/shared/api/openapi.json");
+    let checked_in = std::fs::read_to_string(path).unwrap();
+    assert!(
+        checked_in == openapi_json() + "\n",
+        "the interface has changed: write it anew with `tongluo-hub openapi > dashboards/shared/api/openapi.json`, \
+         then `npm run types` in dashboards/"
+    );
+}
+
+#[tokio::test]
+async fn every_route_keeps_to_rights_and_regions() {
+    each_store(async |store| {
+        let county = County::new(store).await;
+        let document = Classified(Method::GET, "/api/v1/openapi.json", Demands::Nothing, None);
+        let (_, served) = county.ask(&document, document.1, OWN, None).await;
+        assert!(served == openapi_json(), "what is served is what was classified");
+        for route in classification() {
+            walk_without_session(&county, &route).await;
+            for role in Role::ALL {
+                walk(&county, &route, role, region(OWN)).await;
+            }
+            walk(&county, &route, Role::Administrator, region(OWN_TOWNSHIP)).await;
+        }
+        std::fs::remove_dir_all(&county.folder).unwrap();
+    })
+    .await;
+}
+
+async fn walk_without_session(county: &County, route: &Classified) {
+    let Classified(method, path, demands, _) = route;
+    let (status, body) = county.ask(route, &in_village(path, OWN), OWN, None).await;
+    let what = format!("{method} {path} without a session: {status} {body}");
+    if *demands == Demands::Nothing {
+        // Logging out twice is done twice; the others judge what they were sent.
+        assert!(status.is_client_error() || status == StatusCode::NO_CONTENT, "{what}");
+        assert_ne!(status, StatusCode::FORBIDDEN, "{what}");
+    } else {
+        assert_eq!(status, StatusCode::UNAUTHORIZED, "{what}");
+    }
+    let (forged_status, body) = county.ask(route, &in_village(path, OWN), OWN, Some("tongluo_session=00")).await;
+    assert_eq!(forged_status, status, "{method} {path} with a forged cookie: {body}");
+}
+
+async fn walk(county: &County, route: &Classified, role: Role, home: RegionCode) {
+    let Classified(method, path, demands, body) = route;
+    if *demands == Demands::Nothing {
+        return;
+    }
+    county.furnish(OWN, "own-village").await;
+    county.furnish(FOREIGN, FOREIGN_MARK).await;
+    let cookie = begin_session(&county.store, role, &home, clock::utc_ms()).await;
+    let may = match demands {
+        Demands::Right(right) => role.rights().contains(right),
+        Demands::Session | Demands::Nothing => true,
+    };
+    let (status, answer) = county.ask(route, &in_village(path, OWN), OWN, Some(&cookie)).await;
+    let what = format!("{method} {path} as {role:?} of {home}: {status} {answer}");
+    assert!(!answer.contains(FOREIGN_MARK), "what lies outside is not shown: {what}");
+    if may {
+        let is_import = *path == "/api/v1/regions/import";
+        let is_refused = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND);
+        // Importing regions is for the county's administrators alone, whatever their township.
+        assert!(is_import || !is_refused, "{what}");
+        assert!(!status.is_server_error(), "{what}");
+    } else {
+        assert_eq!(status, StatusCode::FORBIDDEN, "{what}");
+    }
+    let names_a_region = body.as_ref().is_some_and(|body| body.to_string().contains("{region}"));
+    if path.contains("{id}") || names_a_region {
+        let cookie = begin_session(&county.store, role, &home, clock::utc_ms()).await;
+        let (status, answer) = county.ask(route, &in_village(path, FOREIGN), FOREIGN, Some(&cookie)).await;
+        let what = format!("{method} {path} of a foreign village as {role:?} of {home}: {status} {answer}");
+        assert!(status.is_client_error(), "{what}");
+        assert!(!answer.contains(FOREIGN_MARK), "{what}");
+    }
+}
+
+#[tokio::test]
+async fn wrong_bodies_are_problems_and_change_nothing() {
+    each_store(async |store| {
+        let county = County::new(store).await;
+        county.furnish(OWN, "own-village").await;
+        let cookie = begin_session(&county.store, Role::Administrator, &region("411728"), clock::utc_ms()).await;
+        for route in classification().into_iter().filter(|Classified(.., body)| body.is_some()) {
+            let Classified(method, path, ..) = &route;
+            for wrong in ["", "{", "[]", "null", "{\"colour\":1}", "\"\u{0}\"", &"[".repeat(10_000)] {
+                let request = Request::builder()
+                    .method(method.clone())
+                    .uri(in_village(path, OWN))
+                    .header(header::HOST, "localhost:8080")
+                    .header(header::COOKIE, &cookie)
+                    .header(header::CONTENT_TYPE, "application/json")
+                    .body(Body::from(wrong.to_owned()))
+                    .unwrap();
+                let response = county.app.clone().oneshot(request).await.unwrap();
+                let status = response.status();
+                let kind = response.headers()[header::CONTENT_TYPE].to_str().unwrap().to_owned();
+                let what = format!("{method} {path} with {:.20}: {status} {kind}", wrong);
+                assert!(status.is_client_error(), "{what}");
+                assert_eq!(kind, "application/problem+json", "{what}");
+            }
+        }
+        std::fs::remove_dir_all(&county.folder).unwrap();
+    })
+    .await;
+}
