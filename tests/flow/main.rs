@@ -1,0 +1,9 @@
+//! Whole stories with the real programs: hub, gateway, mosquitto, PostgreSQL, on loopback.
+
+mod bad_input;
+mod enrolment;
+mod house;
+mod outage;
+mod press;
+mod restore;
+mod stream;

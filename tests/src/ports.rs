@@ -1,0 +1,31 @@
+//! Loopback ports for servers that must come back on the port they had.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use anyhow::{Context, Result};
+
+/// Below the range from which Linux takes ports for outgoing connections (32,768 and above): otherwise some client's
+/// connection may sit on a server's port in the moment between its death and its return.
+const FIRST: u16 = 20_000;
+const COUNT: u16 = 12_000;
+
+static NEXT: AtomicU16 = AtomicU16::new(0);
+
+/// A port that nobody listens on now and that this process does not give out again soon.
+///
+/// # Errors
+/// No port of the range is free.
+pub fn free() -> Result<u16> {
+    // Processes that run side by side begin at different places.
+    let start = u16::try_from(std::process::id().wrapping_mul(97) % u32::from(COUNT)).expect("less than COUNT");
+    (0..COUNT)
+        .map(|_| FIRST + (start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed))) % COUNT)
+        .find(|port| is_free(*port))
+        .context("no free loopback port between 20000 and 31999")
+}
+
+/// Whether a server could listen on this loopback port.
+pub fn is_free(port: u16) -> bool {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+}
