@@ -15,7 +15,7 @@ const HEARD_WRITTEN_MS: i64 = 60 * 1000;
 const HEARD_TOLD_MS: i64 = 10 * 60 * 1000;
 /// Most devices of a site: ten times a large village's. A gateway that names more is broken or hostile; what its
 /// surplus devices press is an alarm all the same, only without a device.
-const DEVICES_PER_SITE_MAX: i64 = 2_000;
+pub(super) const DEVICES_PER_SITE_MAX: i64 = 2_000;
 /// Most characters of what a network calls a device; more is cut.
 const REPORTED_NAME_CHARS_MAX: usize = 100;
 

@@ -45,6 +45,9 @@ async fn another_county_may_be_seeded_and_a_bad_one_leaves_nothing() {
     each_store(async |store| {
         assert!(seed(&store, Some("code,name,level,parent\n411729001,古吕,township,411729\n")).await.is_err());
         assert_eq!(count(&store).await, 0);
+        let two = "code,name,level,parent\n411729,新蔡县,county,\n411728,遂平县,county,\n";
+        let refused = seed(&store, Some(two)).await.unwrap_err().to_string();
+        assert!(refused.contains("line 3: a hub serves one county"), "{refused}");
         let good = "code,name,level,parent\n411729,新蔡县,county,\n411729001,古吕街道,township,411729\n";
         assert_eq!(seed(&store, Some(good)).await.unwrap(), region("411729"));
     })

@@ -69,6 +69,21 @@ async fn a_device_is_made_by_being_heard_and_written_only_when_there_is_news() {
 }
 
 #[tokio::test]
+async fn a_site_that_names_too_many_devices_keeps_the_first() {
+    each_store(async |store| {
+        let county = County::new(&store).await;
+        let place = region(VILLAGE);
+        let mut transaction = store.begin().await.unwrap();
+        for number in 0..=device::DEVICES_PER_SITE_MAX {
+            let key = format!("zigbee:{number}");
+            let result = device::heard(&mut transaction, 1, &DeviceHeard { key: &key, ..heard(&county, &place, 1) });
+            assert_eq!(result.await.unwrap().id.is_some(), number < device::DEVICES_PER_SITE_MAX, "{number}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn devices_are_named_by_people_of_their_region() {
     each_store(async |store| {
         let county = County::new(&store).await;
