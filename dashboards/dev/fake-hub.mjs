@@ -77,7 +77,7 @@ function press(device, now) {
   if (known !== undefined) {
     const again = known.state === 'acknowledged';
     Object.assign(known, { presses: known.presses + 1, last_press_ms: now, sounding: true });
-    return change(known, { at_ms: now, what: again ? 'pressed_again' : 'pressed', actor: null, detail: 'sos' });
+    return change(known, { at_ms: now, what: again ? 'pressed_again' : 'pressed', actor: null, detail: null, trigger: 'sos' });
   }
   const alarm = {
     id: `a${(next_id += 1)}`, kind: 'sos', state: 'unacknowledged', sounding: true, site_id: site.id,
@@ -87,7 +87,7 @@ function press(device, now) {
     acknowledged_by: null, closed_ms: null, closed_by: null, close_reason: null, close_note: null, revision: 0,
   };
   state.alarms.push(alarm);
-  return change(alarm, { at_ms: now, what: 'raised', actor: null, detail: 'sos' });
+  return change(alarm, { at_ms: now, what: 'raised', actor: null, detail: null, trigger: 'sos' });
 }
 
 function unknownAlarm(now) {
@@ -181,6 +181,14 @@ function alarmsList(url) {
   return { body: { sequence, alarms, next: null } };
 }
 
+function detail(alarm) {
+  const timeline = state.timelines.get(alarm.id) ?? [];
+  const recent_presses = timeline
+    .filter(({ trigger }) => trigger !== undefined)
+    .map(({ at_ms, trigger }) => ({ press_id: `p${at_ms}`, occurred_ms: at_ms, received_ms: at_ms, late: false, trigger }));
+  return { ...alarm, timeline, recent_presses };
+}
+
 /** Routes by method and path; `:id` matches one part. */
 const ROUTES = {
   'GET /regions': ({ url }) => ({ body: { sequence, regions: state.regionsBelow(url.searchParams.get('parent')) } }),
@@ -193,7 +201,7 @@ const ROUTES = {
   }),
   'PATCH /devices/:id': ({ id, body }) => changed('device', find(state.devices, id), body),
   'GET /alarms': ({ url }) => alarmsList(url),
-  'GET /alarms/:id': ({ id }) => ({ body: { ...find(state.alarms, id), timeline: state.timelines.get(id) ?? [] } }),
+  'GET /alarms/:id': ({ id }) => ({ body: detail(find(state.alarms, id)) }),
   'POST /alarms/:id/acknowledge': ({ id, person, now }) => acknowledge(find(state.alarms, id), person, now),
   'POST /alarms/:id/close': ({ id, person, body, now }) => close(find(state.alarms, id), person, body, now),
   'GET /faults': () => ({ body: { sequence, faults: state.faults.filter((fault) => fault.state === 'open') } }),

@@ -102,13 +102,13 @@ function alarm(state, id, device_id, now, minutes, given = {}) {
 
 function busy(state, now) {
   const taken = { state: 'acknowledged', sounding: false, acknowledged_ms: now - 9 * MINUTE, acknowledged_by: 'zhibanyuan' };
-  const raised = (minutes) => ({ at_ms: now - minutes * MINUTE, what: 'raised', actor: null, detail: 'sos' });
+  const raised = (minutes) => ({ at_ms: now - minutes * MINUTE, what: 'raised', actor: null, detail: null, trigger: 'sos' });
   const took = { at_ms: now - 9 * MINUTE, what: 'acknowledged', actor: '李秀英', detail: null };
   return [
     [alarm(state, 'a1', 'd4', now, 1, { presses: 3, last_press_ms: now - 20_000, late: true, occurred_ms: now - 49 * MINUTE }),
-      [raised(1), { at_ms: now - MINUTE, what: 'late', actor: null, detail: null }, { at_ms: now - 20_000, what: 'pressed', actor: null, detail: 'long' }]],
+      [raised(1), { at_ms: now - MINUTE, what: 'late', actor: null, detail: null }, { at_ms: now - 20_000, what: 'pressed', actor: null, detail: null, trigger: 'long' }]],
     [alarm(state, 'a2', 'd3', now, 12, { ...taken, sounding: true, presses: 2, last_press_ms: now - 30_000 }),
-      [raised(12), took, { at_ms: now - 30_000, what: 'pressed_again', actor: null, detail: 'sos' }]],
+      [raised(12), took, { at_ms: now - 30_000, what: 'pressed_again', actor: null, detail: null, trigger: 'sos' }]],
     [alarm(state, 'a3', 'd1', now, 15, taken), [raised(15), took]],
     [alarm(state, 'a4', null, now, 18, { ...taken, kind: 'unknown' }), [raised(18), took]],
     [alarm(state, 'a5', 'd1', now, 300, {

@@ -233,11 +233,11 @@ export class County {
 /** A TS0215A_sos behind Zigbee2MQTT. */
 export const ZIGBEE = {
   family: 'Zigbee', address: '0x00158d0001a2b3c4', key: 'zigbee:0x00158d0001a2b3c4', reported_name: 'sos_button_1',
-  name: '张桂兰家报警按钮', place: '堂屋门边',
+  name: '张桂兰家报警按钮', place: '堂屋门边', pressed: '求助键',
 };
 
 /** A Milesight WS101 behind ChirpStack. */
 export const LORAWAN = {
   family: 'LoRaWAN', dev_eui: '24e124535b316056', key: 'lorawan:24e124535b316056', reported_name: 'ws101-square',
-  name: '文化广场报警柱', place: '广场北侧',
+  name: '文化广场报警柱', place: '广场北侧', pressed: '长按',
 };

@@ -131,6 +131,7 @@ describe('on the command page', () => {
       await sounding(true);
       await until('the gong is struck', strokes);
       await page.locator('.pane').getByText(button.place).waitFor();
+      await page.locator('.timeline').getByText(button.pressed).waitFor();
       await shoot(page, `real-command-press-${button.family}`);
       await assertAccessible(page, 'an alarm');
 
@@ -199,6 +200,20 @@ describe('on the command page', () => {
     assert.ok(resumed.length > 0, 'a stream asked to go on behind the last event');
     await shoot(page, 'real-command-after-restart');
     await page.locator('.county').getByText('全部在线').waitFor({ timeout: 40_000 });
+  });
+
+  it('a stream that goes on never claims more than it has sent', async () => {
+    await open('command', operator);
+    // A browser cut off after this first word would go on behind its id.
+    const first = await page.evaluate(async () => {
+      const response = await fetch('/api/v1/events', { headers: { 'Last-Event-ID': '1' } });
+      const reader = response.body.getReader();
+      const { value } = await reader.read();
+      await reader.cancel();
+      return new TextDecoder().decode(value);
+    });
+    assert.match(first, /^event: beat$/m);
+    assert.equal(/^id: (\d+)$/m.exec(first)?.[1], '1');
   });
 
   it('is stale while the hub hangs, and live again after', async () => {

@@ -38,6 +38,7 @@ export type CloseReason = Schemas['CloseReason'];
 export type Alarm = Answer<'AlarmView'>;
 export type AlarmDetail = Answer<'AlarmDetail'>;
 export type Alarms = Answer<'AlarmList'>;
+export type Press = Answer<'PressView'>;
 export type TimelineEntry = Answer<'TimelineLine'>;
 
 export type Fault = Answer<'FaultView'>;

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { closedInOrder, inOrder, isSounding, look, needsSomebody, nextAct, title } from './alarm';
+import { closedInOrder, inOrder, isSounding, look, needsSomebody, nextAct, title, triggerAt } from './alarm';
 import { alarm, me, TAKEN } from './samples';
 
 describe('an alarm', () => {
@@ -24,6 +24,16 @@ describe('an alarm', () => {
     expect(title(alarm({ device_name: 'Wang', place: 'bed' }))).toBe('Wang');
     expect(title(alarm({ device_name: null, place: 'bed' }))).toBe('bed');
     expect(title(alarm({ device_name: null }))).toBe('site');
+  });
+});
+
+describe('a line of the timeline', () => {
+  const press = { press_id: 'p1', occurred_ms: 90, received_ms: 100, late: false, trigger: 'long' };
+  it('tells what was done to the button, where a press wrote it', () => {
+    const line = { at_ms: 100, what: 'raised' as const, actor: null, detail: null };
+    expect(triggerAt(line, [press])).toBe('long');
+    expect(triggerAt({ ...line, at_ms: 101 }, [press])).toBeNull();
+    expect(triggerAt({ ...line, what: 'acknowledged' }, [press])).toBeNull();
   });
 });
 

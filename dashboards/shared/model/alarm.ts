@@ -2,7 +2,7 @@
  * What an alarm asks of people: whether it sounds, in which order alarms stand in the queue, and
  * what the next act is.
  */
-import type { Alarm, Me } from '../api/types';
+import type { Alarm, Me, Press, TimelineEntry } from '../api/types';
 import { can } from './rights';
 
 /** How an alarm looks; each has its own shape, words and colour. */
@@ -63,4 +63,13 @@ export function nextAct(alarm: Alarm, me: Me | null): NextAct {
 /** What it is called in one line: the button as people named it, else its place, else the site. */
 export function title(alarm: Pick<Alarm, 'place' | 'device_name' | 'site_name'>): string {
   return alarm.device_name || alarm.place || alarm.site_name;
+}
+
+/** Lines of a timeline that a press wrote. */
+const PRESS_LINES: ReadonlySet<string> = new Set(['raised', 'pressed', 'pressed_again']);
+
+/** What was done to the button at a line of the timeline; `null` where no press wrote it, or one too old to be listed. */
+export function triggerAt(line: TimelineEntry, presses: readonly Press[]): string | null {
+  if (!PRESS_LINES.has(line.what)) return null;
+  return presses.find((press) => press.received_ms === line.at_ms)?.trigger ?? null;
 }

@@ -113,7 +113,9 @@ impl Stream {
     }
 
     async fn serve(&mut self, after: Option<i64>) -> Result<(), Ended> {
-        self.passed = self.room.live.newest();
+        // The first beat names where this page stands, not where the log does: a page that is cut off before it has caught
+        // up resumes from what it heard last.
+        self.passed = after.unwrap_or_else(|| self.room.live.newest());
         self.beat().await?;
         if let Some(after) = after {
             self.resume(after).await?;
