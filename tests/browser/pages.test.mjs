@@ -268,6 +268,19 @@ describe('the field page', () => {
     await shoot(page, 'field-online');
   });
 
+  it('says what could not be read, and does not call it empty', async () => {
+    await field('busy');
+    await page.route('**/api/v1/{devices,regions}*', (route) => route.abort());
+    await page.getByRole('link', { name: '玉山村委会' }).click();
+    await page.getByText('连不上县中心').waitFor();
+    assert.equal(await page.getByText('还没有听到设备。').count(), 0);
+    await page.goto(`${hub.url}/field#/new`);
+    await page.getByText('连不上县中心').waitFor();
+    await page.unroute('**/api/v1/{devices,regions}*');
+    await page.getByRole('button', { name: '再试一次' }).click();
+    await page.getByLabel('乡镇').selectOption('玉山镇');
+  });
+
   it('names and places a device', async () => {
     await field('busy');
     await page.getByRole('link', { name: '玉山村委会' }).click();

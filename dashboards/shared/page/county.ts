@@ -68,12 +68,13 @@ export function follow(...followed: AnyFeed[]): void {
   withSession(start, () => step({ what: 'stop' }));
 }
 
-/** Changes which devices are followed, and reads them. */
-export async function followDevices(feed: Feed<'device'>): Promise<void> {
+/** Changes which devices are followed, and reads them; the answer says whether that went well. */
+export async function followDevices(feed: Feed<'device'>): ReturnType<Feed<'device'>['read']> {
   feeds.set('device', feed);
   known.device.clear();
   const result = await feed.read();
   if (result.ok && feeds.get('device') === feed) merge(known.device, result.value.list, result.value.sequence);
+  return result;
 }
 
 /** Takes what the hub answered to a person's own act, before the stream says it too. */
