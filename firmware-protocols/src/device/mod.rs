@@ -107,7 +107,7 @@ pub struct Report<'a> {
 
 impl<'a> Report<'a> {
     /// A report that says nothing but who made it.
-    pub(crate) const fn of(device: DeviceRef<'a>, family: Family) -> Self {
+    pub const fn of(device: DeviceRef<'a>, family: Family) -> Self {
         Self {
             device,
             family,

@@ -120,13 +120,18 @@ impl Progress {
     }
 
     /// The task has published from `from` up to `through`; `from - 1` for a batch without entries, or for none at all.
-    /// If the stream went back in the meantime, that counts for nothing.
-    pub(super) fn send(&mut self, now_ms: u64, from: Sequence, through: Sequence) {
+    /// `was_beyond_head` says that there was no entry to publish when the task was asked.
+    pub(super) fn send(&mut self, now_ms: u64, from: Sequence, through: Sequence, was_beyond_head: bool) {
         if from > self.oldest.max(self.sent + 1) {
+            // The stream went back in the meantime: this counts for nothing.
             return;
         }
         self.sent = self.sent.max(through.max(from - 1)).min(self.head);
-        self.resend_at_ms.get_or_insert(now_ms.saturating_add(self.resend_after_ms));
+        let could_not_publish = through < from && !was_beyond_head;
+        let has_announced = was_beyond_head && self.sent == self.head;
+        if self.in_flight() > 0 || could_not_publish || has_announced {
+            self.resend_at_ms.get_or_insert(now_ms.saturating_add(self.resend_after_ms));
+        }
     }
 
     pub(super) fn ack(&mut self, now_ms: u64, ack: &Ack, config: &SenderConfig) {

@@ -115,13 +115,22 @@ pub enum SenderOutput {
     },
 }
 
+/// A sending that the task has been asked for.
+#[derive(Clone, Copy, Debug)]
+struct Sending {
+    key: StreamKey,
+    from: Sequence,
+    /// Whether there was no entry to send.
+    is_beyond_head: bool,
+}
+
 /// The sender of one journal, over all its streams.
 #[derive(Clone, Debug)]
 pub struct Sender<const STREAMS: usize = STREAMS_MAX> {
     config: SenderConfig,
     connected: bool,
     /// The sending that the task has been asked for and has not answered.
-    open: Option<(StreamKey, Sequence)>,
+    open: Option<Sending>,
     /// The first `length` are streams, in the order in which they were opened.
     table: [Progress; STREAMS],
     length: usize,
@@ -161,10 +170,10 @@ impl<const STREAMS: usize> Sender<STREAMS> {
             SenderInput::Restored { stream, acked } => self.restore(stream, acked),
             SenderInput::Appended { key, head } => self.find_or_open(key).append(head),
             SenderInput::Sent { key, through } => {
-                if let Some((_, from)) = self.open.take_if(|(open, _)| *open == key)
+                if let Some(open) = self.open.take_if(|open| open.key == key)
                     && let Some(stream) = self.find(key)
                 {
-                    stream.send(now_ms, from, through);
+                    stream.send(now_ms, open.from, through, open.is_beyond_head);
                 }
             }
             SenderInput::Acked(ack) => {
@@ -199,9 +208,9 @@ impl<const STREAMS: usize> Sender<STREAMS> {
         if !self.connected || self.open.is_some() {
             return None;
         }
-        let (key, from) = Lane::ALL.into_iter().find_map(|lane| self.next_in(lane))?;
-        self.open = Some((key, from));
-        Some(SenderOutput::Send { key, from })
+        let sending = Lane::ALL.into_iter().find_map(|lane| self.next_in(lane))?;
+        self.open = Some(sending);
+        Some(SenderOutput::Send { key: sending.key, from: sending.from })
     }
 
     /// When to come back with [`SenderInput::Tick`] at the latest, if nothing happens before.
@@ -210,7 +219,7 @@ impl<const STREAMS: usize> Sender<STREAMS> {
     }
 
     /// What to send of this lane now: nothing while its window is full.
-    fn next_in(&self, lane: Lane) -> Option<(StreamKey, Sequence)> {
+    fn next_in(&self, lane: Lane) -> Option<Sending> {
         let in_lane = || self.followed().iter().filter(|stream| stream.key.lane == lane);
         let in_flight: u64 = in_lane().map(Progress::in_flight).sum();
         let is_full = match lane {
@@ -220,7 +229,10 @@ impl<const STREAMS: usize> Sender<STREAMS> {
         if is_full {
             return None;
         }
-        in_lane().find_map(|stream| stream.next().map(|from| (stream.key, from)))
+        in_lane().find_map(|stream| {
+            let from = stream.next()?;
+            Some(Sending { key: stream.key, from, is_beyond_head: from > stream.state().head })
+        })
     }
 
     fn restore(&mut self, state: StreamState, acked: Sequence) {
@@ -259,7 +271,7 @@ impl<const STREAMS: usize> Sender<STREAMS> {
     }
 
     fn remove(&mut self, index: usize) {
-        if self.open.is_some_and(|(key, _)| key == self.table[index].key) {
+        if self.open.is_some_and(|open| open.key == self.table[index].key) {
             self.open = None;
         }
         self.table.copy_within(index + 1..self.length, index);

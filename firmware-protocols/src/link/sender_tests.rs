@@ -207,11 +207,24 @@ fn a_stream_of_which_all_is_acked_announces_itself_until_the_receiver_answers() 
 }
 
 #[test]
+fn an_ack_that_overtakes_an_open_sending_holds_nothing_up() {
+    let mut sender = connected(&[Appended { key: URGENT, head: 4 }]);
+    assert_eq!(told(&mut sender, 0, &[]), [send(URGENT, 1)]);
+    assert_eq!(told(&mut sender, 1, &[ack(URGENT, 3)]), [committed(URGENT, 3)], "of an earlier sending of the same");
+    assert_eq!(told(&mut sender, 2, &[Sent { key: URGENT, through: 2 }]), [send(URGENT, 4)]);
+}
+
+#[test]
 fn an_entry_does_not_wait_for_the_answer_to_an_announcement() {
     let mut sender = connected(&[restored(URGENT, 5, 9, 9)]);
     assert_eq!(told(&mut sender, 0, &[]), [send(URGENT, 10)]);
     assert_eq!(told(&mut sender, 0, &[Sent { key: URGENT, through: 9 }]), []);
     assert_eq!(told(&mut sender, 1, &[Appended { key: URGENT, head: 10 }]), [send(URGENT, 10)]);
+
+    let mut sender = connected(&[restored(URGENT, 5, 9, 9)]);
+    assert_eq!(told(&mut sender, 0, &[]), [send(URGENT, 10)]);
+    assert_eq!(told(&mut sender, 1, &[Appended { key: URGENT, head: 10 }]), [], "while the announcement is open");
+    assert_eq!(told(&mut sender, 2, &[Sent { key: URGENT, through: 9 }]), [send(URGENT, 10)]);
 }
 
 #[test]
