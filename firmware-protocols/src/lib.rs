@@ -19,6 +19,8 @@ extern crate std;
 
 mod cbor;
 pub mod device;
+#[cfg(test)]
+mod document;
 mod error;
 pub mod event;
 pub mod id;
