@@ -76,8 +76,9 @@ async fn a_site_that_names_too_many_devices_keeps_the_first() {
         let mut transaction = store.begin().await.unwrap();
         for number in 0..=device::DEVICES_PER_SITE_MAX {
             let key = format!("zigbee:{number}");
-            let result = device::heard(&mut transaction, 1, &DeviceHeard { key: &key, ..heard(&county, &place, 1) });
-            assert_eq!(result.await.unwrap().id.is_some(), number < device::DEVICES_PER_SITE_MAX, "{number}");
+            let device = DeviceHeard { key: &key, ..heard(&county, &place, 1) };
+            let result = device::heard(&mut transaction, 1, &device).await.unwrap();
+            assert_eq!(result.id.is_some(), number < device::DEVICES_PER_SITE_MAX, "{number}");
         }
     })
     .await;
