@@ -46,7 +46,7 @@ async fn whoever_follows_misses_nothing_and_sees_the_order_of_commits() {
         for writer in writers {
             writer.await.unwrap();
         }
-        assert_eq!(current(&mut *store.reader().acquire().await.unwrap()).await.unwrap(), EVENTS as i64);
+        assert_eq!(current(&mut store.reader().acquire().await.unwrap()).await.unwrap(), EVENTS as i64);
         follower.abort();
         let _ = follower.await;
     })
