@@ -80,6 +80,8 @@ pub(crate) struct County {
     pub(crate) api: Api,
     broker: Option<Mosquitto>,
     victims: Vec<Victim>,
+    /// Those of this round who are still to be hit.
+    turn: Vec<Victim>,
     _database: Option<Database>,
 }
 
@@ -110,12 +112,20 @@ impl County {
             villages.push(Village::start(&folder.path().join(&name), &api, &name, region).await?);
             victims.extend([Victim::Gateway(number), Victim::VillageBroker(number)]);
         }
-        Ok(Self { hub, villages, api, broker, victims, _database: database })
+        Ok(Self { hub, villages, api, broker, victims, turn: Vec::new(), _database: database })
+    }
+
+    /// Each is hit once in a round, in an order of chance.
+    fn next_victim(&mut self, dice: &mut Dice) -> Victim {
+        if self.turn.is_empty() {
+            self.turn = self.victims.clone();
+        }
+        self.turn.swap_remove(dice.below(self.turn.len()))
     }
 
     /// Kills one, leaves it dead for a while, and starts it again; then leaves all alone for a while.
     pub(crate) async fn strike(&mut self, dice: &mut Dice, kills: &mut Kills) -> Result<()> {
-        let victim = self.victims[dice.below(self.victims.len())];
+        let victim = self.next_victim(dice);
         let dead = dice.up_to(DEAD_MAX);
         match victim {
             Victim::Hub => {
@@ -167,7 +177,7 @@ impl County {
         let _ = tokio::time::timeout(PERSON_PATIENCE, closing).await;
     }
 
-    /// Waits until every gateway has said, after now, that its journal is with the hub, and the hub's counts stand still.
+    /// Waits until every gateway has said, after now, that its whole journal is with the hub.
     pub(crate) async fn wait_until_quiet(&mut self) -> Result<()> {
         self.hub.wait_until_healthy().await?;
         let since_ms = clock::utc_ms();
