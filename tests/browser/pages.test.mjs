@@ -154,13 +154,17 @@ describe('the command page', () => {
   });
 
   it('says that it is stale after fifteen seconds without a word', async () => {
-    await command('busy');
+    // The longer language: its warning must not move the columns either.
+    await command('busy', { language: 'en' });
+    const top = async () => (await page.locator('.columns').boundingBox()).y;
+    const before = await top();
     assert.equal(await page.locator('.desk').getAttribute('data-stale'), 'false');
     const began = performance.now();
     await hub.act('silence?ms=19000');
     await page.locator('.desk[data-stale=true]').waitFor({ timeout: 25_000 });
     const waited = performance.now() - began;
     assert.ok(waited > 9_000 && waited < 17_500, `stale after ${waited} ms`);
+    assert.equal(await top(), before, 'the columns did not jump');
     await shoot(page, 'command-stale');
     await assertAccessible(page, 'the stale desk');
     await page.locator('.desk[data-stale=false]').waitFor({ timeout: 25_000 });

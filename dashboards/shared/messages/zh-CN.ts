@@ -232,7 +232,7 @@ export const zhCN = {
     gateway: '网关',
     certificate_until: '证书有效期至',
     version: '版本',
-    pending: '等待上传的记录',
+    pending: '待上传记录',
     lan: '村内设备网络',
     lan_connected: '已连上',
     lan_disconnected: '没有连上',
