@@ -18,7 +18,7 @@ const QUEUED_MESSAGES_MAX: usize = 16_384;
 /// Bytes that mosquitto may hold for one client. More are dropped.
 const QUEUED_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// Messages that a client has not acknowledged: small for a gateway, enough to keep the hub busy.
+/// Messages that a client has not acknowledged; more are queued for it.
 const INFLIGHT_MAX: usize = 100;
 
 /// What a mosquitto for one county needs to know.
