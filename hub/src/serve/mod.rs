@@ -248,6 +248,7 @@ async fn expire(store: Store) {
 async fn expire_once(store: &Store) -> Result<(), sqlx::Error> {
     let now_ms = clock::utc_ms();
     audit::expire(store, now_ms).await?;
+    identity::expire(store, now_ms).await?;
     let mut transaction = store.begin().await?;
     live::expire(&mut transaction).await?;
     transaction.commit().await
