@@ -15,9 +15,9 @@ const FILE: &str = "journal.sqlite";
 /// The files that SQLite keeps beside the first.
 const SUFFIXES: [&str; 3] = ["", "-wal", "-shm"];
 
-/// The write-ahead log's file is made this long in advance, so that a full disk cannot stop it. Four times what it is let grow
-/// before it begins anew.
-const LOG_BYTES: u64 = 4 * 1024 * 1024;
+/// The write-ahead log's file is made this long in advance, so that a full disk cannot stop it: what it is let grow before it
+/// begins anew, and the largest group on top.
+const LOG_BYTES: u64 = 8 * 1024 * 1024;
 
 /// How many damaged files are kept for whoever wants to look at them.
 const DAMAGED_KEPT: usize = 2;
