@@ -33,7 +33,7 @@ struct Scene {
 }
 
 impl Scene {
-    /// Everything runs, the gateway is enrolled and was not started yet.
+    /// Everything runs; the gateway is enrolled, has been there once, and does not run now.
     async fn set() -> Self {
         let folders = ["lan", "hub", "edge"].map(TempDir::new);
         let [lan_folder, hub_folder, edge_folder] = &folders;
@@ -47,6 +47,11 @@ impl Scene {
         let enrolled = gateway.enroll(&claim).await;
         assert!(enrolled.status.success(), "{}", String::from_utf8_lossy(&enrolled.stderr));
         let village = Village::join(lan.port).await;
+        // From its first visit on the broker keeps the village's messages for it.
+        let mut gateway = gateway;
+        gateway.start();
+        until("the gateway to listen", || gateway.log().contains("devices are listened to")).await;
+        assert!(gateway.stop());
         Self { _folders: folders, lan, hub_broker, hub, village, gateway }
     }
 

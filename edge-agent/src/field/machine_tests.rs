@@ -63,7 +63,10 @@ fn what_each_message_leads_to() {
         (retained(TOPIC, r#"{"action":"emergency"}"#), &[]),
         (message("zigbee2mqtt/yard/button/set", r#"{"state":"ON"}"#), &[]),
         (message("zigbee2mqtt/bridge/logging", "anything"), &[]),
-        (message("zigbee2mqtt/bridge/devices", "garbage"), &["fault zigbee2mqtt/bridge/devices payload.unreadable true"]),
+        (
+            message("zigbee2mqtt/bridge/devices", "garbage"),
+            &["fault zigbee2mqtt/bridge/devices payload.unreadable true"],
+        ),
         (message("zigbee2mqtt/bridge/state", "offline"), &["fault zigbee2mqtt bridge.offline true"]),
         (message("zigbee2mqtt/a stranger", r#"{"battery":1}"#), &["fault a stranger device.unknown true"]),
         (
@@ -72,7 +75,10 @@ fn what_each_message_leads_to() {
         ),
         (message("application/1/device/24e124535b316056/event/up", "garbage"), &["unknown lorawan:24e124535b316056"]),
         (
-            message("application/1/device/24e124535b316056/event/up", r#"{"deduplicationId":"d","fCnt":1,"fPort":85,"data":"/y4B"}"#),
+            message(
+                "application/1/device/24e124535b316056/event/up",
+                r#"{"deduplicationId":"d","fCnt":1,"fPort":85,"data":"/y4B"}"#,
+            ),
             &["press lorawan:24e124535b316056 single", "alive lorawan:24e124535b316056"],
         ),
         (message("somewhere/else", "anything"), &[]),

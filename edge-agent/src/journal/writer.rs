@@ -20,6 +20,9 @@ use crate::config::JournalConfig;
 /// The most drafts in one commit: enough that a burst costs few commits, few enough that the log keeps within its space.
 const GROUP_MAX: usize = 256;
 
+/// How many blocks are taken of the disk for one group: the largest group has two blocks of bodies.
+const GROWTH_PER_GROUP_MAX: u32 = 4;
+
 /// How long a press that could not be written waits before it is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -152,6 +155,7 @@ impl Writer {
             entries_since_house: 0,
         };
         writer.show_streams()?;
+        writer.keep_stock()?;
         let memory = writer.store.memory()?;
         if let Some(damage) = damage {
             writer.tell_damage(&damage);
@@ -194,6 +198,7 @@ impl Writer {
                 self.entries_since_house = 0;
                 self.hurried = false;
                 self.keep_house();
+                self.judge_space();
                 let pause = if self.hurried { HURRY } else { HOUSEKEEPING };
                 self.housekeeping_at_ms = self.clock.mono_ms() + pause.as_millis() as u64;
             }
@@ -276,16 +281,21 @@ impl Writer {
         }
     }
 
-    /// Commits; when the disk is full, makes the log begin anew, then does without routine entries, and then gives up the
-    /// reserve block by block.
+    /// Commits; when there is no room, takes more of the disk, then does without routine entries, and then gives up the reserve
+    /// block by block.
     fn commit_with_reserve(&mut self, group: &mut Group) -> rusqlite::Result<Written> {
         let mut result = self.commit(group);
+        for _ in 0..GROWTH_PER_GROUP_MAX {
+            if !result.as_ref().is_err_and(is_full) || !self.stock_up()? {
+                break;
+            }
+            result = self.commit(group);
+        }
         if !result.as_ref().is_err_and(is_full) {
             return result;
         }
         self.disk_is_full = true;
         self.housekeeping_at_ms = 0;
-        self.checkpoint();
         self.shed_routine(group);
         result = self.commit(group);
         while result.as_ref().is_err_and(is_full) && self.space.blocks() > 0 {

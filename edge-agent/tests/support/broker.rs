@@ -8,19 +8,19 @@ use std::process::{Child, Command, Stdio};
 use super::until;
 
 /// The user and password of everybody on the village's network.
-pub const USER: &str = "village";
-pub const PASSWORD: &str = "gong";
+pub(crate) const USER: &str = "village";
+pub(crate) const PASSWORD: &str = "gong";
 
 /// A running mosquitto, ended with its owner.
-pub struct Broker {
-    pub port: u16,
+pub(crate) struct Broker {
+    pub(crate) port: u16,
     folder: PathBuf,
     child: Option<Child>,
 }
 
 impl Broker {
     /// A village's: with a password file, and a memory that outlives it.
-    pub async fn village(folder: &Path, port: u16) -> Self {
+    pub(crate) async fn village(folder: &Path, port: u16) -> Self {
         let passwords = folder.join("passwords");
         let made = Command::new("mosquitto_passwd").args(["-b", "-c"]).arg(&passwords).args([USER, PASSWORD]).status();
         assert!(made.unwrap().success());
@@ -29,7 +29,7 @@ impl Broker {
     }
 
     /// A hub's: mutual TLS. The folder holds `ca.pem`, `server.pem` and `server.key`.
-    pub async fn hub(folder: &Path, port: u16) -> Self {
+    pub(crate) async fn hub(folder: &Path, port: u16) -> Self {
         let file = |name: &str| folder.join(name).display().to_string();
         let options = format!(
             "cafile {}\ncertfile {}\nkeyfile {}\nrequire_certificate true\nuse_identity_as_username true\n",
@@ -53,7 +53,7 @@ impl Broker {
     }
 
     /// Starts it, again if it was killed.
-    pub async fn run(&mut self) {
+    pub(crate) async fn run(&mut self) {
         let log = File::options().create(true).append(true).open(self.folder.join("mosquitto.log")).unwrap();
         let child = Command::new("mosquitto")
             .arg("-c")
@@ -69,7 +69,7 @@ impl Broker {
     }
 
     /// Ends it at once.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
             let _ = child.wait();

@@ -7,14 +7,14 @@ use std::process::{Child, Command, Output, Stdio};
 use super::broker::{PASSWORD, USER};
 
 /// A gateway's folder, and the gateway if it runs.
-pub struct Gateway {
+pub(crate) struct Gateway {
     folder: PathBuf,
     child: Option<Child>,
 }
 
 impl Gateway {
     /// Writes the configuration of a gateway beside a village's broker.
-    pub fn new(folder: &Path, lan_port: u16) -> Self {
+    pub(crate) fn new(folder: &Path, lan_port: u16) -> Self {
         std::fs::write(folder.join("password"), format!("{PASSWORD}\n")).unwrap();
         let configuration = format!(
             "data_dir = {:?}\n[lan]\nport = {lan_port}\nusername = {USER:?}\npassword_file = {:?}\n\
@@ -26,11 +26,11 @@ impl Gateway {
         Self { folder: folder.to_owned(), child: None }
     }
 
-    pub fn data_dir(&self) -> PathBuf {
+    pub(crate) fn data_dir(&self) -> PathBuf {
         self.folder.join("data")
     }
 
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.folder.join("gateway.log")).unwrap_or_default()
     }
 
@@ -40,13 +40,13 @@ impl Gateway {
         command
     }
 
-    pub fn start(&mut self) {
+    pub(crate) fn start(&mut self) {
         let log = File::options().create(true).append(true).open(self.folder.join("gateway.log")).unwrap();
         self.child = Some(self.command("run").stdout(Stdio::null()).stderr(log).spawn().unwrap());
     }
 
     /// `kill -9`.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
             let _ = child.wait();
@@ -54,14 +54,14 @@ impl Gateway {
     }
 
     /// Asks it to end, and answers whether it ended well.
-    pub fn stop(&mut self) -> bool {
+    pub(crate) fn stop(&mut self) -> bool {
         let mut child = self.child.take().expect("the gateway was started");
         let asked = Command::new("kill").arg(child.id().to_string()).status().unwrap();
         assert!(asked.success());
         child.wait().unwrap().success()
     }
 
-    pub async fn enroll(&self, claim: &str) -> Output {
+    pub(crate) async fn enroll(&self, claim: &str) -> Output {
         let mut command = self.command("enroll");
         command.arg("--claim").arg(claim);
         // The hub that it talks to runs in this process.

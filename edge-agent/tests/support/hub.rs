@@ -24,35 +24,35 @@ use tongluo_protocols::link::{Ack, BatchView, Receiver};
 
 use super::until;
 
-pub const SITE: &str = "site-1";
-pub const CODE: &str = "ABCD2345";
+pub(crate) const SITE: &str = "site-1";
+pub(crate) const CODE: &str = "ABCD2345";
 
 /// An entry in the ledger.
 #[derive(Clone, Debug)]
-pub struct Held {
-    pub key: StreamKey,
-    pub sequence: u64,
-    pub kind: u16,
-    pub body: Vec<u8>,
+pub(crate) struct Held {
+    pub(crate) key: StreamKey,
+    pub(crate) sequence: u64,
+    pub(crate) kind: u16,
+    pub(crate) body: Vec<u8>,
 }
 
 /// What the hub has heard.
 #[derive(Default)]
-pub struct Ledger {
-    pub entries: Vec<Held>,
-    pub lost: Vec<(StreamKey, u64, u64)>,
-    pub states: Vec<String>,
-    pub beats: Vec<(u64, bool)>,
+pub(crate) struct Ledger {
+    pub(crate) entries: Vec<Held>,
+    pub(crate) lost: Vec<(StreamKey, u64, u64)>,
+    pub(crate) states: Vec<String>,
+    pub(crate) beats: Vec<(u64, bool)>,
     receivers: BTreeMap<StreamKey, Receiver>,
     /// Whether batches are answered.
-    pub acks: bool,
+    pub(crate) acks: bool,
     /// The acks that came for what we sent down.
-    pub down_acks: Vec<Ack>,
+    pub(crate) down_acks: Vec<Ack>,
 }
 
 impl Ledger {
     /// The presses, by id as text: how often each is in the ledger.
-    pub fn presses(&self) -> BTreeMap<String, usize> {
+    pub(crate) fn presses(&self) -> BTreeMap<String, usize> {
         let mut presses = BTreeMap::new();
         for held in self.entries.iter().filter(|held| held.kind == 1) {
             let Ok(Event::Press(_)) = Event::parse(held.kind, &held.body) else {
@@ -64,14 +64,14 @@ impl Ledger {
     }
 
     /// Loses everything, as a hub that returns from an empty backup.
-    pub fn forget(&mut self) {
+    pub(crate) fn forget(&mut self) {
         self.entries.clear();
         self.receivers.clear();
     }
 }
 
 /// The certificate authority of a test.
-pub struct Authority {
+pub(crate) struct Authority {
     ca: CertifiedIssuer<'static, KeyPair>,
     server_key: String,
     server: String,
@@ -79,7 +79,7 @@ pub struct Authority {
 
 impl Authority {
     /// Makes a CA and a server certificate, and writes what mosquitto needs.
-    pub fn new(folder: &Path) -> Self {
+    pub(crate) fn new(folder: &Path) -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(DnType::CommonName, "a county's test CA");
@@ -98,7 +98,7 @@ impl Authority {
         authority
     }
 
-    pub fn fingerprint(&self) -> String {
+    pub(crate) fn fingerprint(&self) -> String {
         Sha256::digest(self.ca.der()).iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
@@ -112,7 +112,7 @@ impl Authority {
     }
 
     /// Serves enrolments of one code until the test ends. Answers the port.
-    pub async fn serve(self: Rc<Self>, mqtt_port: u16) -> u16 {
+    pub(crate) async fn serve(self: Rc<Self>, mqtt_port: u16) -> u16 {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let chain = vec![CertificateDer::from_pem_slice(self.server.as_bytes()).unwrap(), self.ca.der().clone()];
         let key = PrivateKeyDer::from_pem_slice(self.server_key.as_bytes()).unwrap();
@@ -200,14 +200,14 @@ async fn read_request(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> serde
 }
 
 /// The hub's end of the link.
-pub struct Hub {
-    pub ledger: Rc<RefCell<Ledger>>,
+pub(crate) struct Hub {
+    pub(crate) ledger: Rc<RefCell<Ledger>>,
     client: AsyncClient,
 }
 
 impl Hub {
     /// Connects to the hub's broker and receives from then on.
-    pub async fn listen(authority: &Authority, port: u16) -> Self {
+    pub(crate) async fn listen(authority: &Authority, port: u16) -> Self {
         let key = KeyPair::generate().unwrap();
         let request = CertificateParams::new(Vec::new()).unwrap().serialize_request(&key).unwrap().pem().unwrap();
         let chain = authority.issue(&request, "hub");
@@ -242,11 +242,11 @@ impl Hub {
         Self { ledger, client }
     }
 
-    pub fn send_down(&self, batch: &[u8]) {
+    pub(crate) fn send_down(&self, batch: &[u8]) {
         self.client.try_publish(format!("tl/1/{SITE}/down"), batch, PublishOptions::new(QoS::AtLeastOnce)).unwrap();
     }
 
-    pub async fn until_presses(&self, count: usize) {
+    pub(crate) async fn until_presses(&self, count: usize) {
         until(&format!("{count} presses in the ledger"), || self.ledger.borrow().presses().len() >= count).await;
     }
 }

@@ -1,9 +1,9 @@
 //! Real brokers, a real gateway, and a hub made of a broker, a certificate authority and a receiver machine per stream.
 
-pub mod broker;
-pub mod gateway;
-pub mod hub;
-pub mod village;
+pub(crate) mod broker;
+pub(crate) mod gateway;
+pub(crate) mod hub;
+pub(crate) mod village;
 
 use std::future::Future;
 use std::net::TcpListener;
@@ -15,10 +15,10 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A folder that goes away with its owner.
-pub struct TempDir(PathBuf);
+pub(crate) struct TempDir(PathBuf);
 
 impl TempDir {
-    pub fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("tongluo-gateway-{name}-{}-{number}", std::process::id()));
@@ -26,7 +26,7 @@ impl TempDir {
         Self(path)
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 }
@@ -38,12 +38,12 @@ impl Drop for TempDir {
 }
 
 /// A port that was free a moment ago.
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// Ends a future that takes too long, with a word about what was waited for.
-pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(PATIENCE, future).await {
         Ok(value) => value,
         Err(_) => panic!("waited in vain for {what}"),
@@ -51,7 +51,7 @@ pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
 }
 
 /// Looks again and again until something holds.
-pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let mut look = tokio::time::interval(Duration::from_millis(10));
     within(what, async {
         while !holds() {

@@ -10,14 +10,14 @@ use super::broker::{PASSWORD, USER};
 use super::until;
 
 /// The address and the friendly name of the Zigbee button.
-pub const ZIGBEE: &str = "0x00158d0001a2b3c4";
-pub const NAME: &str = "院子/按钮";
+pub(crate) const ZIGBEE: &str = "0x00158d0001a2b3c4";
+pub(crate) const NAME: &str = "院子/按钮";
 
 /// The `DevEUI` of the LoRaWAN button.
-pub const LORAWAN: &str = "24e124535b316056";
+pub(crate) const LORAWAN: &str = "24e124535b316056";
 
 /// A client on the village's network that stands for all its devices.
-pub struct Village {
+pub(crate) struct Village {
     client: AsyncClient,
     taken: Rc<Cell<usize>>,
     published: Cell<usize>,
@@ -25,7 +25,7 @@ pub struct Village {
 }
 
 impl Village {
-    pub async fn join(port: u16) -> Self {
+    pub(crate) async fn join(port: u16) -> Self {
         let mut options = MqttOptions::new(format!("village-{port}"), ("127.0.0.1", port));
         options.set_credentials(USER, PASSWORD);
         options.set_clean_session(false);
@@ -58,23 +58,23 @@ impl Village {
         village
     }
 
-    pub fn publish(&self, topic: &str, payload: &str, retained: bool) {
+    pub(crate) fn publish(&self, topic: &str, payload: &str, retained: bool) {
         let options = PublishOptions::new(QoS::AtLeastOnce).retain(retained);
         self.client.try_publish(topic, payload, options).unwrap();
         self.published.set(self.published.get() + 1);
     }
 
     /// Returns once the broker has everything that was published.
-    pub async fn delivered(&self) {
+    pub(crate) async fn delivered(&self) {
         until("the broker to take all messages", || self.taken.get() >= self.published.get()).await;
     }
 
-    pub fn press_zigbee(&self, link_quality: u32) {
+    pub(crate) fn press_zigbee(&self, link_quality: u32) {
         let payload = format!(r#"{{"action":"emergency","battery":100,"linkquality":{link_quality}}}"#);
         self.publish(&format!("zigbee2mqtt/{NAME}"), &payload, false);
     }
 
-    pub fn press_lorawan(&self, frame_count: u32) {
+    pub(crate) fn press_lorawan(&self, frame_count: u32) {
         // FF 2E 01: a short press of a Milesight WS101.
         let payload = format!(
             r#"{{"deduplicationId":"d-{frame_count}","deviceInfo":{{"devEui":"{LORAWAN}","deviceName":"井边"}},"fCnt":{frame_count},"fPort":85,"data":"/y4B"}}"#
@@ -83,16 +83,16 @@ impl Village {
     }
 
     /// The press ids that were confirmed, in the order in which they were, with repetitions.
-    pub fn confirmed(&self) -> Vec<String> {
+    pub(crate) fn confirmed(&self) -> Vec<String> {
         self.confirmed.borrow().iter().map(|value| value["press"].as_str().unwrap().to_owned()).collect()
     }
 
     /// The confirmations themselves.
-    pub fn confirmations(&self) -> Vec<Value> {
+    pub(crate) fn confirmations(&self) -> Vec<Value> {
         self.confirmed.borrow().clone()
     }
 
-    pub async fn until_confirmed(&self, count: usize) {
+    pub(crate) async fn until_confirmed(&self, count: usize) {
         until(&format!("{count} confirmations"), || {
             let mut ids = self.confirmed();
             ids.sort();
