@@ -38,11 +38,18 @@ pub fn run(config: &Config, config_path: &Path, clock: Clock) -> anyhow::Result<
         let (field, connection, confirmer) =
             Field::new(&config.lan, credentials, journal.clone(), memory, vitals.clone(), clock);
         tell_started(&journal, config);
-        let field = tokio::task::spawn_local(field.run(connection, stopped.clone()));
-        tokio::task::spawn_local(confirmer.run());
-        let uplink = tokio::task::spawn_local(uplink(config.data_dir.clone(), journal, vitals, clock, stopped));
+        let mut field = tokio::task::spawn_local(field.run(connection, stopped.clone()));
+        let mut confirmer = tokio::task::spawn_local(confirmer.run());
+        let mut uplink = tokio::task::spawn_local(uplink(config.data_dir.clone(), journal, vitals, clock, stopped));
         tracing::info!(gateway.start_ms = clock.mono_ms(), gateway.version = VERSION, "the gateway is running");
-        end_of_run().await?;
+        // A task that ends by itself has met a bug. A gateway that looks alive and hears nothing would be worse than one
+        // that ends and is started again.
+        tokio::select! {
+            ended = end_of_run() => ended?,
+            _ = &mut field => anyhow::bail!("the field ended by itself"),
+            _ = &mut confirmer => anyhow::bail!("the journal ended by itself"),
+            _ = &mut uplink => anyhow::bail!("the uplink ended by itself"),
+        }
         tracing::info!("the gateway is ending");
         let _ = stop.send(true);
         let _ = tokio::join!(field, uplink);

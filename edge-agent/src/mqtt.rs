@@ -7,7 +7,9 @@
 
 use std::time::Duration;
 
-use rumqttc::{AsyncClient, ConnectionError, Event, EventLoop, Incoming, MqttOptions, NetworkOptions, Publish};
+use rumqttc::{
+    AsyncClient, ConnectionError, Event, EventLoop, Incoming, MqttOptions, NetworkOptions, Publish, SubscribeReasonCode,
+};
 
 use crate::clock::Clock;
 
@@ -37,6 +39,8 @@ pub(crate) enum Happened {
     Message(Publish),
     /// The broker took one of our messages.
     Taken,
+    /// The broker answered a subscription: whether it grants it.
+    Subscribed { granted: bool },
 }
 
 /// The half of a connection that is polled.
@@ -89,6 +93,10 @@ impl Connection {
                 }
                 Ok(Event::Incoming(Incoming::Publish(publish))) => return Some(Happened::Message(publish)),
                 Ok(Event::Incoming(Incoming::PubAck(_))) => return Some(Happened::Taken),
+                Ok(Event::Incoming(Incoming::SubAck(ack))) => {
+                    let granted = ack.return_codes.iter().all(|code| matches!(code, SubscribeReasonCode::Success(_)));
+                    return Some(Happened::Subscribed { granted });
+                }
                 Ok(_) => {}
                 Err(ConnectionError::RequestsDone) => return None,
                 Err(error) => {

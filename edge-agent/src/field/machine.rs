@@ -326,3 +326,7 @@ fn friendly_name(device: DeviceRef<'_>) -> Option<String> {
 fn is_power_of_ten(count: u64) -> bool {
     count.checked_ilog10().is_some_and(|digits| 10_u64.pow(digits) == count)
 }
+
+#[cfg(test)]
+#[path = "machine_tests.rs"]
+mod tests;

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use rumqttc::{AckMode, AsyncClient, ManualAck, MqttOptions, Publish, PublishOptions, QoS};
+use rumqttc::{AckMode, AsyncClient, ManualAck, MqttOptions, Publish, PublishOptions, QoS, SubscribeFilterInput};
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot, watch};
 use tongluo_protocols::event::code;
@@ -151,6 +151,10 @@ impl Field {
                 Some(Happened::Taken) => {
                     self.shared.confirmations.set(self.shared.confirmations.get().saturating_sub(1));
                 }
+                Some(Happened::Subscribed { granted: true }) => tracing::info!("the village's devices are listened to"),
+                Some(Happened::Subscribed { granted: false }) => {
+                    tracing::error!("the village's broker refuses the devices' topics: let this user read them");
+                }
                 None => return,
             }
         }
@@ -158,9 +162,8 @@ impl Field {
 
     fn connected(&mut self, session_present: bool) {
         tracing::info!(lan.session_present = session_present, "connected to the village's broker");
-        for filter in SUBSCRIPTIONS {
-            let _ = self.client.try_subscribe(filter, QoS::AtLeastOnce);
-        }
+        let filters = SUBSCRIPTIONS.map(|filter| SubscribeFilterInput::new(filter, QoS::AtLeastOnce));
+        let _ = self.client.try_subscribe_many(filters);
         self.vitals.lan_connected.set(true);
         self.shared.confirmations.set(0);
         self.away_since_ms = None;

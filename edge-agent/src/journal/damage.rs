@@ -6,18 +6,23 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use rusqlite::ErrorCode;
-use tongluo_protocols::id::Lane;
+use tongluo_protocols::id::{Lane, Sequence};
 
+use super::space::BLOCK_BYTES;
 use super::store::Store;
+use super::{Entry, Stream};
 
 const FILE: &str = "journal.sqlite";
 
 /// The files that SQLite keeps beside the first.
 const SUFFIXES: [&str; 3] = ["", "-wal", "-shm"];
 
-/// The write-ahead log's file is made this long in advance, so that a full disk cannot stop it. Four times what it is let grow
-/// before it begins anew.
-const LOG_BYTES: u64 = 4 * 1024 * 1024;
+/// The write-ahead log's file is made this long in advance, so that a full disk cannot stop it: what it is let grow before it
+/// begins anew, and the largest group on top.
+const LOG_BYTES: u64 = 8 * 1024 * 1024;
+
+/// What an entry takes in the file beside its body, generously.
+const ENTRY_BYTES: usize = 128;
 
 /// How many damaged files are kept for whoever wants to look at them.
 const DAMAGED_KEPT: usize = 2;
@@ -121,33 +126,42 @@ fn readable(store: &Store) -> rusqlite::Result<()> {
 /// Takes over the alarms that the hub has not got. They keep their stream and number, so nothing can happen twice.
 fn rescue(store: &Store, damage: &mut Damage) -> rusqlite::Result<()> {
     let damaged = Store::open(&damage.set_aside)?;
-    store.begin()?;
+    let mut saved = Vec::new();
     for (_, stream) in damaged.streams()?.into_iter().filter(|(_, stream)| stream.key.lane == Lane::Urgent) {
-        let mut entries = Vec::new();
-        let mut from = stream.acked.max(stream.oldest.saturating_sub(1)) + 1;
-        let first = from;
-        while from <= stream.head {
-            match damaged.read(stream.key, from) {
-                Ok(batch) if !batch.is_empty() => {
-                    from = batch.last().map_or(from, |entry| entry.sequence) + 1;
-                    entries.extend(batch);
-                }
-                _ => break,
-            }
-        }
-        damage.unreadable += stream.head + 1 - from.min(stream.head + 1);
-        // What is not contiguous cannot be sent: the hub records it as lost.
-        let contiguous =
-            entries.iter().zip(first..).take_while(|(entry, expected)| entry.sequence == *expected).count();
-        damage.unreadable += (entries.len() - contiguous) as u64;
-        entries.truncate(contiguous);
+        let first = stream.acked.max(stream.oldest.saturating_sub(1)) + 1;
+        let entries = readable_entries(&damaged, &stream, first);
+        let wanted = (stream.head + 1).saturating_sub(first);
+        damage.unreadable += wanted.saturating_sub(entries.len() as u64);
         if let Some(last) = entries.last() {
-            let head = last.sequence;
-            store.adopt(&super::Stream { oldest: first, head, ..stream }, &entries)?;
-            damage.saved += entries.len();
+            saved.push((Stream { oldest: first, head: last.sequence, ..stream }, entries));
         }
     }
-    store.commit()
+    let bytes: usize = saved.iter().flat_map(|(_, entries)| entries).map(|entry| entry.body.len() + ENTRY_BYTES).sum();
+    while store.bytes_free()? < bytes as u64 * 2 && store.grow(BLOCK_BYTES)? {
+        store.release_block()?;
+    }
+    store.begin()?;
+    for (stream, entries) in &saved {
+        store.adopt(stream, entries)?;
+    }
+    store.commit()?;
+    damage.saved = saved.iter().map(|(_, entries)| entries.len()).sum();
+    Ok(())
+}
+
+/// A stream's entries from `first` on, up to the first that cannot be read: what follows a hole cannot be sent.
+fn readable_entries(damaged: &Store, stream: &Stream, first: Sequence) -> Vec<Entry> {
+    let mut entries: Vec<Entry> = Vec::new();
+    loop {
+        let next = first + entries.len() as u64;
+        let Ok(batch) = damaged.read(stream.key, next) else { return entries };
+        let contiguous = batch.into_iter().zip(next..).take_while(|(entry, expected)| entry.sequence == *expected);
+        let before = entries.len();
+        entries.extend(contiguous.map(|(entry, _)| entry));
+        if entries.len() == before {
+            return entries;
+        }
+    }
 }
 
 fn lengthen_log(path: &Path) -> std::io::Result<()> {

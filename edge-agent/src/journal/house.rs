@@ -1,15 +1,13 @@
 //! Keeping house, between commits: acknowledged entries go after a while, the space is measured, routine entries are thinned,
 //! the reserve is filled again.
 
-use std::io::Write as _;
-
 use tongluo_protocols::event::{Event, Thinned};
 use tongluo_protocols::id::{Lane, Sequence, StreamKey};
 use tongluo_protocols::link::STREAMS_MAX;
 
 use super::Stream;
 use super::space::{BLOCK_BYTES, Measure};
-use super::writer::{Writer, is_full};
+use super::writer::Writer;
 
 /// How long an event's own id is remembered: longer than any network server repeats it.
 const SOURCES_KEPT_MS: i64 = 24 * 60 * 60 * 1000;
@@ -19,6 +17,9 @@ const SOURCES_MAX: i64 = 10_000;
 
 /// How many entries of the hub's are kept, of kinds that this program does not know.
 const RECEIVED_MAX: i64 = 10_000;
+
+/// Free pages that are kept in stock, so that a commit rarely has to wait for the disk to give more: some two thousand presses.
+const STOCK_BYTES_MIN: u64 = 512 * 1024;
 
 /// How many entries one step drops, so that a press never waits long for housekeeping.
 const TRIM_STEP: u64 = 2_000;
@@ -41,11 +42,18 @@ impl Writer {
             }
             self.measure();
         }
-        self.fill_reserve();
+        if let Err(error) = self.fill_reserve() {
+            self.trouble("take space from the disk", &error);
+        }
+        self.measure();
+        self.shelf.measure(self.space.bytes_used(), self.space.budget_bytes());
+    }
+
+    /// Says it when routine entries are refused from now on, or welcome again.
+    pub(super) fn judge_space(&mut self) {
         if let Some(refusing) = self.space.judge(self.disk_is_full) {
             self.tell_full(refusing);
         }
-        self.shelf.measure(self.space.bytes_used(), self.space.budget_bytes());
     }
 
     /// Drops what has been kept for long enough.
@@ -140,41 +148,35 @@ impl Writer {
         }
     }
 
-    /// Adds one missing block to the reserve. One at a time: a press that arrives meanwhile waits for one at most.
-    fn fill_reserve(&mut self) {
-        if self.disk_is_full {
-            self.disk_is_full = !self.disk_has_room();
+    /// Adds one missing block to the reserve. One at a time: a press that arrives meanwhile waits for one at most. While the
+    /// disk is full, each round tries again.
+    fn fill_reserve(&mut self) -> rusqlite::Result<()> {
+        if !self.keep_stock()? || !(self.space.wants_block() || self.disk_is_full) {
+            return Ok(());
         }
-        if self.disk_is_full || !self.space.wants_block() {
-            return;
+        let grown = self.store.grow(BLOCK_BYTES)?;
+        self.disk_is_full = !grown;
+        self.space.reserved(self.store.reserve_blocks()?);
+        if grown {
+            // While the reserve is being filled, house is kept again at once.
+            self.hurry_housekeeping();
         }
-        let result = self.store.reserve_block(BLOCK_BYTES).and_then(|()| self.store.reserve_blocks());
-        match result {
-            Ok(blocks) => {
-                self.space.reserved(blocks);
-                self.checkpoint();
-                self.measure();
-                // While the reserve is being filled, house is kept again at once.
-                self.hurry_housekeeping();
-            }
-            Err(error) if is_full(&error) => self.disk_is_full = true,
-            Err(error) => self.trouble("fill its reserve", &error),
-        }
+        Ok(())
     }
 
-    /// Asks the disk by writing a file of two blocks beside the journal: only that tells the truth on every file system.
-    fn disk_has_room(&self) -> bool {
-        let probe = self.data_dir.join("journal.probe");
-        let zeros = vec![0; BLOCK_BYTES as usize];
-        let write = || {
-            let mut file = std::fs::File::create(&probe)?;
-            file.write_all(&zeros)?;
-            file.write_all(&zeros)?;
-            file.sync_all()
-        };
-        let has_room = write().is_ok();
-        let _ = std::fs::remove_file(&probe);
-        has_room
+    /// Sees to it that the next commits find free pages. `false`: the disk is full.
+    pub(super) fn keep_stock(&mut self) -> rusqlite::Result<bool> {
+        if self.store.bytes_free()? >= STOCK_BYTES_MIN { Ok(true) } else { self.stock_up() }
+    }
+
+    /// Takes a block of the disk for the next commits. `false`: the disk is full.
+    pub(super) fn stock_up(&mut self) -> rusqlite::Result<bool> {
+        let grown = self.store.grow(BLOCK_BYTES)?;
+        self.disk_is_full = !grown;
+        if grown {
+            self.store.release_block()?;
+        }
+        Ok(grown)
     }
 
     fn row(&self, key: StreamKey) -> Option<i64> {

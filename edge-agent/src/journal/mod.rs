@@ -8,7 +8,7 @@
 //! - **Epochs.** Each opening of the journal draws a random epoch per lane, so `(epoch, sequence)` is never used twice, whatever
 //!   disk was rolled back, cloned or restored.
 //! - **Exactly once.** A device's own event id is committed together with its press; the same id again answers with the same press.
-//! - **Space.** A reserve is taken from the disk in advance and only presses may use it ([`space`]). Over the budget acknowledged
+//! - **Space.** Disk space is taken in advance, and of that a reserve is given to presses alone when the disk is full ([`space`]). Over the budget acknowledged
 //!   entries go first, then routine ones, oldest first, leaving a `Thinned` entry. Presses are never thinned.
 //! - **Damage.** A file that SQLite cannot read is set aside, a fresh one is opened, a fault says so; presses are taken.
 //!

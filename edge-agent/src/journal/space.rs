@@ -30,6 +30,8 @@ pub(super) struct Space {
     bytes_used: u64,
     /// Whether routine entries are refused.
     refusing: bool,
+    /// What was last said about that; `None` before anything was.
+    told: Option<bool>,
 }
 
 impl Space {
@@ -40,6 +42,7 @@ impl Space {
             blocks,
             bytes_used: 0,
             refusing: false,
+            told: None,
         };
         space.measured(bytes_used);
         space
@@ -59,19 +62,20 @@ impl Space {
         if self.bytes_used > self.budget_bytes { Measure::MakeRoom } else { Measure::None }
     }
 
-    /// Decides about new routine entries; `Some` is a change: `true` from now on they are refused.
+    /// Decides about new routine entries; `Some` is to be told: `true` from now on they are refused. The first decision is
+    /// always told, since it ends what an earlier run may have told.
     ///
     /// They are refused while the file is above its budget even though room was made, and while the reserve is being used up:
     /// what presses gave up must not be filled by anything else.
     pub(super) fn judge(&mut self, disk_is_full: bool) -> Option<bool> {
-        let refusing = if self.refusing {
+        self.refusing = if self.refusing {
             disk_is_full
                 || self.blocks < self.blocks_wanted
                 || self.bytes_used * 100 > self.budget_bytes * WELCOME_PERCENT
         } else {
             disk_is_full || self.bytes_used > self.budget_bytes
         };
-        (refusing != std::mem::replace(&mut self.refusing, refusing)).then_some(refusing)
+        (self.told.replace(self.refusing) != Some(self.refusing)).then_some(self.refusing)
     }
 
     pub(super) fn refuses_routine(&self) -> bool {
@@ -119,6 +123,7 @@ mod tests {
     #[test]
     fn routine_is_refused_above_the_budget_and_welcome_only_well_below_it() {
         let mut space = space();
+        assert_eq!(space.judge(false), Some(false), "the first decision is told");
         space.measured(14 * MIB + 1);
         assert_eq!(space.judge(false), Some(true));
         space.measured(14 * MIB - 1);

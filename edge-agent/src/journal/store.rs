@@ -2,6 +2,8 @@
 //!
 //! Parameters are written `?1`: SQLite takes `$1` for a name, and numbers it by where it first appears.
 
+use std::fs::File;
+use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
 use rusqlite::config::DbConfig;
@@ -96,7 +98,13 @@ const SCHEMA: &str = "
 /// The open file.
 pub(super) struct Store {
     connection: Connection,
+    /// A second way to the file, to lengthen it. It is declared last, so that it closes last: closing it would give up the
+    /// process's locks on the file.
+    file: File,
 }
+
+/// Bytes that a grown block may take beyond its content: the pages that lead to it.
+const BLOCK_OVERHEAD_BYTES: u64 = 64 * 1024;
 
 /// One run of dropped entries of a stream that were of the same kind.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -129,14 +137,33 @@ impl Store {
             let tables: i64 = connection.query_row("select count(*) from sqlite_schema", [], |row| row.get(0))?;
             if tables == 0 {
                 connection.execute_batch(&format!("begin; {SCHEMA} pragma user_version = {LAYOUT}; commit;"))?;
-                return Ok(Self { connection });
+                return Self::bounded(connection, path);
             }
         }
         if layout != LAYOUT {
             let message = format!("its layout is {layout}, this program's is {LAYOUT}");
             return Err(rusqlite::Error::ToSqlConversionFailure(message.into()));
         }
-        Ok(Self { connection })
+        Self::bounded(connection, path)
+    }
+
+    /// From here on SQLite never makes the file longer by itself. It would notice a full disk only when it moves the log into
+    /// the file, which is too late: the log could not begin anew. See [`Store::grow`].
+    fn bounded(connection: Connection, path: &Path) -> rusqlite::Result<Self> {
+        let file = File::options().read(true).write(true).open(path);
+        let file = file.map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+        let store = Self { connection, file };
+        store.checkpoint()?;
+        store.bound_pages(store.number("pragma page_count")?)?;
+        Ok(store)
+    }
+
+    fn bound_pages(&self, pages: u64) -> rusqlite::Result<()> {
+        self.connection.query_row(&format!("pragma max_page_count = {pages}"), [], |_| Ok(()))
+    }
+
+    fn number(&self, pragma: &str) -> rusqlite::Result<u64> {
+        self.connection.query_row(pragma, [], |row| row.get(0))
     }
 
     pub(super) fn begin(&self) -> rusqlite::Result<()> {
@@ -420,18 +447,52 @@ impl Store {
 
     /// Bytes in use, the reserve included; free pages are not in use.
     pub(super) fn bytes_used(&self) -> rusqlite::Result<u64> {
-        let number = |pragma: &str| self.connection.query_row(pragma, [], |row| row.get::<_, u64>(0));
-        let pages = number("pragma page_count")?.saturating_sub(number("pragma freelist_count")?);
-        Ok(pages * number("pragma page_size")?)
+        let pages = self.number("pragma page_count")?.saturating_sub(self.number("pragma freelist_count")?);
+        Ok(pages * self.number("pragma page_size")?)
+    }
+
+    /// Bytes that the next commits can use without the file getting longer.
+    pub(super) fn bytes_free(&self) -> rusqlite::Result<u64> {
+        Ok(self.number("pragma freelist_count")? * self.number("pragma page_size")?)
+    }
+
+    /// Adds a block to the reserve, on disk space that is taken first: zeros are written behind the file's end, then SQLite is
+    /// let grow over them. `false`: the disk is full, and nothing has changed.
+    pub(super) fn grow(&self, bytes: u32) -> rusqlite::Result<bool> {
+        self.checkpoint()?;
+        let (pages, page_bytes) = (self.number("pragma page_count")?, self.number("pragma page_size")?);
+        let end = pages * page_bytes;
+        let more = (u64::from(bytes) + BLOCK_OVERHEAD_BYTES).next_multiple_of(page_bytes);
+        if self.write_zeros(end, more).is_err() {
+            let _ = self.file.set_len(end);
+            return Ok(false);
+        }
+        self.bound_pages(pages + more / page_bytes)?;
+        let result = self
+            .connection
+            .prepare_cached("insert into reserve (block) values (zeroblob(?1))")
+            .and_then(|mut insert| insert.execute([bytes]))
+            .and_then(|_| self.checkpoint());
+        self.bound_pages(self.number("pragma page_count")?)?;
+        result.map(|()| true)
+    }
+
+    fn write_zeros(&self, from: u64, bytes: u64) -> std::io::Result<()> {
+        let zeros = vec![0; 64 * 1024];
+        let mut file = &self.file;
+        file.seek(SeekFrom::Start(from))?;
+        let mut left = bytes;
+        while left > 0 {
+            let step = left.min(zeros.len() as u64);
+            file.write_all(&zeros[..step as usize])?;
+            left -= step;
+        }
+        file.sync_data()
     }
 
     /// How many blocks the reserve has.
     pub(super) fn reserve_blocks(&self) -> rusqlite::Result<u32> {
         self.connection.query_row("select count(*) from reserve", [], |row| row.get(0))
-    }
-
-    pub(super) fn reserve_block(&self, bytes: u32) -> rusqlite::Result<()> {
-        self.connection.prepare_cached("insert into reserve (block) values (zeroblob(?1))")?.execute([bytes]).map(drop)
     }
 
     /// Turns a block into free pages. Touches a handful of pages, however large the block is.

@@ -20,6 +20,9 @@ use crate::config::JournalConfig;
 /// The most drafts in one commit: enough that a burst costs few commits, few enough that the log keeps within its space.
 const GROUP_MAX: usize = 256;
 
+/// How many blocks are taken of the disk for one group: the largest group has two blocks of bodies.
+const GROWTH_PER_GROUP_MAX: u32 = 4;
+
 /// How long a press that could not be written waits before it is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -35,8 +38,13 @@ const FIRST_HOUSEKEEPING: Duration = Duration::from_millis(300);
 /// After so many entries house is kept out of turn: a flood must not outgrow the budget between two rounds.
 const ENTRIES_PER_ROUND: usize = 2_048;
 
-/// From so many pages on (1 MiB) the log is moved into the file when nothing waits; it has room for four times as many.
-const LOG_PAGES_MAX: i64 = 256;
+/// From so many pages on (1 MiB) the log is moved into the file as soon as nothing was asked for during [`LOG_PAUSE`]; from so
+/// many (3 MiB) at once. It has room for twice as many and the largest group.
+const LOG_PAGES_IDLE: i64 = 256;
+const LOG_PAGES_MAX: i64 = 768;
+
+/// A quiet moment: presses that come closer together than that should not meet the log being moved.
+const LOG_PAUSE: Duration = Duration::from_millis(50);
 
 /// What the thread can be asked for.
 pub(super) enum Command {
@@ -71,6 +79,12 @@ impl Group {
     }
 }
 
+/// What a commit has written.
+struct Written {
+    receipts: Vec<(Receipt, Option<Entry>)>,
+    current: [Current; 2],
+}
+
 /// A lane in this life of the journal. Its stream gets a row with its first entry.
 #[derive(Clone, Copy)]
 pub(super) struct Current {
@@ -99,8 +113,8 @@ pub(super) struct Writer {
     boot_id: BootId,
     inbox: Receiver<Command>,
     waiting: Arc<Waiting>,
-    /// Presses that could not be written yet.
-    parked: Vec<Waiter>,
+    /// What could not be written yet.
+    parked: Group,
     lazy_facts: Vec<Fact>,
     lazy_acks: Vec<(StreamKey, Sequence)>,
     housekeeping_at_ms: u64,
@@ -133,7 +147,7 @@ impl Writer {
             boot_id,
             inbox,
             waiting,
-            parked: Vec::new(),
+            parked: Group::default(),
             lazy_facts: Vec::new(),
             lazy_acks: Vec::new(),
             housekeeping_at_ms: FIRST_HOUSEKEEPING.as_millis() as u64,
@@ -141,6 +155,7 @@ impl Writer {
             entries_since_house: 0,
         };
         writer.show_streams()?;
+        writer.keep_stock()?;
         let memory = writer.store.memory()?;
         if let Some(damage) = damage {
             writer.tell_damage(&damage);
@@ -151,11 +166,17 @@ impl Writer {
     /// Works until the last handle is gone and nothing is left to write.
     pub(super) fn run(&mut self) {
         loop {
-            let timeout = if self.parked.is_empty() { self.until_housekeeping() } else { RETRY };
-            let mut group = Group { waiters: std::mem::take(&mut self.parked), ..Group::default() };
+            let log_pages = self.store.log_pages().unwrap_or(0);
+            let timeout = match (self.parked.is_empty(), log_pages > LOG_PAGES_IDLE) {
+                (false, _) => RETRY,
+                (true, true) => LOG_PAUSE.min(self.until_housekeeping()),
+                (true, false) => self.until_housekeeping(),
+            };
+            let mut group = std::mem::take(&mut self.parked);
             let mut reads = Vec::new();
             match self.inbox.recv_timeout(timeout) {
                 Ok(command) => self.sort(command, &mut group, &mut reads),
+                Err(RecvTimeoutError::Timeout) if log_pages > LOG_PAGES_IDLE => self.checkpoint(),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => {
                     self.write(group);
@@ -177,10 +198,11 @@ impl Writer {
                 self.entries_since_house = 0;
                 self.hurried = false;
                 self.keep_house();
+                self.judge_space();
                 let pause = if self.hurried { HURRY } else { HOUSEKEEPING };
                 self.housekeeping_at_ms = self.clock.mono_ms() + pause.as_millis() as u64;
             }
-            if self.store.log_pages().is_ok_and(|pages| pages > LOG_PAGES_MAX) {
+            if log_pages > LOG_PAGES_MAX {
                 self.checkpoint();
             }
         }
@@ -240,45 +262,41 @@ impl Writer {
     /// Commits a group and answers those who wait. What finds no room is shed if it is routine, and tried again later if not.
     fn write(&mut self, mut group: Group) {
         if self.space.refuses_routine() {
-            let welcome = |waiter: &Waiter| {
-                waiter.draft.lane == Lane::Urgent || waiter.draft.kind == Fault::KIND || !waiter.draft.facts.is_empty()
-            };
-            let (waiters, shed) = group.waiters.into_iter().partition(welcome);
-            group.waiters = waiters;
-            self.shed(shed);
+            self.shed_routine(&mut group);
         }
         if group.is_empty() {
             return;
         }
-        match self.commit_with_reserve(&group) {
-            Ok((receipts, current)) => self.committed(group, receipts, current),
+        match self.commit_with_reserve(&mut group) {
+            Ok(written) => self.committed(group, written),
             Err(error) => {
                 self.trouble("write", &error);
-                let (urgent, routine) =
-                    group.waiters.into_iter().partition(|waiter: &Waiter| waiter.draft.lane == Lane::Urgent);
-                self.parked = urgent;
-                self.shed(routine);
-                if let Some((_, reply)) = group.received {
+                self.shed_routine(&mut group);
+                if let Some((_, reply)) = group.received.take() {
                     let _ = reply.send(false);
                 }
-                // Facts that somebody waits for are tried again with the next group.
-                self.lazy_facts.extend(group.facts.into_iter().map(|(fact, _)| fact));
+                self.parked.waiters.extend(group.waiters);
+                self.parked.facts.extend(group.facts);
             }
         }
     }
 
-    /// Commits; when the disk is full, makes the log begin anew, and then gives up the reserve block by block.
-    #[expect(clippy::type_complexity, reason = "one caller takes it apart at once")]
-    fn commit_with_reserve(
-        &mut self,
-        group: &Group,
-    ) -> rusqlite::Result<(Vec<(Receipt, Option<Entry>)>, [Current; 2])> {
+    /// Commits; when there is no room, takes more of the disk, then does without routine entries, and then gives up the reserve
+    /// block by block.
+    fn commit_with_reserve(&mut self, group: &mut Group) -> rusqlite::Result<Written> {
         let mut result = self.commit(group);
+        for _ in 0..GROWTH_PER_GROUP_MAX {
+            if !result.as_ref().is_err_and(is_full) || !self.stock_up()? {
+                break;
+            }
+            result = self.commit(group);
+        }
         if !result.as_ref().is_err_and(is_full) {
             return result;
         }
         self.disk_is_full = true;
-        self.checkpoint();
+        self.housekeeping_at_ms = 0;
+        self.shed_routine(group);
         result = self.commit(group);
         while result.as_ref().is_err_and(is_full) && self.space.blocks() > 0 {
             self.store.release_block()?;
@@ -293,8 +311,7 @@ impl Writer {
     }
 
     /// One transaction: everything in the group, or nothing.
-    #[expect(clippy::type_complexity, reason = "one caller takes it apart at once")]
-    fn commit(&self, group: &Group) -> rusqlite::Result<(Vec<(Receipt, Option<Entry>)>, [Current; 2])> {
+    fn commit(&self, group: &Group) -> rusqlite::Result<Written> {
         let mut current = self.current;
         let mut work = || -> rusqlite::Result<Vec<(Receipt, Option<Entry>)>> {
             self.store.begin()?;
@@ -320,7 +337,7 @@ impl Writer {
         if result.is_err() {
             self.store.rollback();
         }
-        result.map(|receipts| (receipts, current))
+        result.map(|receipts| Written { receipts, current })
     }
 
     fn append(&self, waiter: &Waiter, current: &mut [Current; 2]) -> rusqlite::Result<(Receipt, Option<Entry>)> {
@@ -361,7 +378,8 @@ impl Writer {
     }
 
     /// After the commit: show the uplink, tell those who wait.
-    fn committed(&mut self, group: Group, receipts: Vec<(Receipt, Option<Entry>)>, current: [Current; 2]) {
+    fn committed(&mut self, group: Group, written: Written) {
+        let Written { receipts, current } = written;
         self.lazy_facts.clear();
         self.lazy_acks.clear();
         for (old, new) in self.current.iter().zip(&current) {
@@ -394,8 +412,16 @@ impl Writer {
         }
     }
 
-    fn shed(&self, waiters: Vec<Waiter>) {
-        for reply in waiters.into_iter().filter_map(|waiter| waiter.reply) {
+    /// Takes out of a group what may not use the last of the space: routine entries, but for faults, which are few and say why,
+    /// and for what a device's next message is judged by.
+    fn shed_routine(&self, group: &mut Group) {
+        let stays = |waiter: &Waiter| {
+            let draft = &waiter.draft;
+            draft.lane == Lane::Urgent || draft.kind == Fault::KIND || !draft.facts.is_empty()
+        };
+        let (stay, shed): (Vec<_>, Vec<_>) = std::mem::take(&mut group.waiters).into_iter().partition(stays);
+        group.waiters = stay;
+        for reply in shed.into_iter().filter_map(|waiter| waiter.reply) {
             self.waiting.done(1);
             let _ = reply.send(Receipt::Shed);
         }
@@ -413,8 +439,8 @@ impl Writer {
         if self.lazy_facts.is_empty() && self.lazy_acks.is_empty() {
             return;
         }
-        match self.commit_with_reserve(&Group::default()) {
-            Ok((receipts, current)) => self.committed(Group::default(), receipts, current),
+        match self.commit_with_reserve(&mut Group::default()) {
+            Ok(written) => self.committed(Group::default(), written),
             Err(error) => self.trouble("write", &error),
         }
     }
@@ -439,7 +465,7 @@ impl Writer {
                 "the journal is full: routine entries are refused, presses are not"
             );
         } else {
-            tracing::info!(journal.detail = detail, "the journal has room again");
+            tracing::info!(journal.detail = detail, "the journal has room");
         }
         self.fault(code::JOURNAL_FULL, &detail, refusing);
     }

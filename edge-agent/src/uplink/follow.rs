@@ -111,7 +111,7 @@ mod tests {
         sender.handle(0, SenderInput::Connected);
         let mut streams = vec![stream(1, 5, 2), stream(2, 3, 3)];
         following.update(&mut sender, 0, &streams);
-        assert_eq!(sent(&mut sender), [(key(1), 3)]);
+        assert_eq!(sent(&mut sender), [(key(1), 3), (key(2), 4)], "what is not acked, and that the other is quiet");
 
         streams.push(Stream { present: true, ..stream(3, 1, 0) });
         following.update(&mut sender, 0, &streams);

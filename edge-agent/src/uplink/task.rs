@@ -153,6 +153,10 @@ impl Uplink {
             }
             Happened::Message(publish) => self.message(publish).await,
             Happened::Taken => self.in_flight = self.in_flight.saturating_sub(1),
+            Happened::Subscribed { granted: true } => {}
+            Happened::Subscribed { granted: false } => {
+                tracing::error!("the hub's broker refuses this gateway its own topics: nothing will be acknowledged");
+            }
         }
     }
 
