@@ -15,14 +15,15 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tongluo_tests::clock;
 use tongluo_tests::scene::Folder;
 
 use crate::county::{County, Kills, Shape};
 use crate::dice::Dice;
-use crate::generator::Generator;
+use crate::generator::{Generator, Record};
 
 /// What is asked of each of the two runs.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +38,9 @@ struct Size {
 const SHORT: Size = Size { kills: 12, presses: 400, seed: 0 };
 /// `./run chaos`.
 const FULL: Size = Size { kills: 100, presses: 5_000, seed: 0 };
+
+/// A generator at work.
+type Running = JoinHandle<Result<Record>>;
 
 fn main() -> ExitCode {
     match size().and_then(run) {
@@ -54,7 +58,10 @@ fn run(size: Size) -> Result<()> {
         let folder = Folder::new(&name)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let told = runtime.block_on(one(&folder, shape, size));
-        let told = told.with_context(|| format!("{shape}, --seed {}\n{}", size.seed, folder.tails()))?;
+        if told.is_err() {
+            say(&folder.tails());
+        }
+        let told = told.with_context(|| format!("{shape}, --seed {}", size.seed))?;
         say(&told);
     }
     Ok(())
@@ -67,7 +74,7 @@ async fn one(folder: &Folder, shape: Shape, size: Size) -> Result<String> {
     let mut county = County::start(folder, shape).await?;
     let confirmed = Arc::new(AtomicUsize::new(0));
     let (end, ended) = watch::channel(false);
-    let mut generators = Vec::new();
+    let mut generators: Vec<Running> = Vec::new();
     for (number, village) in county.villages.iter().enumerate() {
         let lan = village.lan("networks").await?;
         let dice = Dice::new(size.seed.wrapping_add(1 + number as u64));
@@ -77,11 +84,9 @@ async fn one(folder: &Folder, shape: Shape, size: Size) -> Result<String> {
 
     let mut kills = Kills::default();
     while kills.total() < size.kills || confirmed.load(Ordering::Relaxed) < size.presses {
-        ensure!(
-            !generators.iter().any(|generator| generator.is_finished()),
-            "a generator ended: {}",
-            why(generators).await
-        );
+        if generators.iter().any(Running::is_finished) {
+            bail!("a generator ended: {}", why(generators).await);
+        }
         ensure!(kills.total() < size.kills * 5, "{} presses were confirmed", confirmed.load(Ordering::Relaxed));
         county.close_one(&mut dice).await;
         county.strike(&mut dice, &mut kills).await?;
@@ -95,9 +100,10 @@ async fn one(folder: &Folder, shape: Shape, size: Size) -> Result<String> {
     let verdict = checker::check(&county.hub.ledger_address(), &records).await?;
     let pressed: usize = records.iter().map(|(_, record)| record.pressed).sum();
     let confirmed: usize = records.iter().map(|(_, record)| record.confirmed.len()).sum();
+    let unconfirmed: usize = records.iter().map(|(_, record)| record.unconfirmed).sum();
     let told = format!(
         "chaos: {shape}, --seed {}: {} kills (hub {}, gateways {}, village brokers {}, county broker {}), {pressed} presses, \
-         {confirmed} confirmed; the ledger holds {} in {} alarms; {} lost, {} twice; {} s",
+         {confirmed} confirmed ({unconfirmed} frames never were); the ledger holds {} in {} alarms; {} lost, {} twice; {} s",
         size.seed,
         kills.total(),
         kills.hub,
@@ -114,13 +120,16 @@ async fn one(folder: &Folder, shape: Shape, size: Size) -> Result<String> {
     Ok(told)
 }
 
-async fn why(generators: Vec<tokio::task::JoinHandle<Result<generator::Record>>>) -> String {
-    for generator in generators {
-        if generator.is_finished() {
-            return format!("{:?}", generator.await.map(|result| result.map(|record| record.pressed)));
+/// What ended a generator before its time.
+async fn why(generators: Vec<Running>) -> String {
+    for generator in generators.into_iter().filter(Running::is_finished) {
+        match generator.await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => return format!("{error:#}"),
+            Err(panic) => return panic.to_string(),
         }
     }
-    String::new()
+    "it was not asked to".to_owned()
 }
 
 /// Reads the command line. What it does not know belongs to cargo's own test runner and means nothing here.
