@@ -198,10 +198,11 @@ async fn act(
         store::save(&mut transaction, &alarm, now_ms, &viewer.display_name, &lines).await?;
         let record = audit::Record::done(viewer, action, id.as_str(), &alarm.region);
         audit::record(&mut transaction, now_ms, record).await?;
-        let draft = draft(&mut transaction, &id).await?;
-        live::append(&mut transaction, now_ms, &[draft]).await?;
     }
     let view = view::one(&mut transaction, &id).await?.ok_or_else(Problem::not_found)?;
+    if !lines.is_empty() {
+        live::append(&mut transaction, now_ms, &[draft(&view)]).await?;
+    }
     transaction.commit().await?;
     room.live.notify();
     Ok(Json(view))

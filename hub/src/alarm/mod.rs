@@ -14,7 +14,7 @@ mod view;
 use serde_json::json;
 use sqlx::AnyConnection;
 
-use crate::ids::{AlarmId, DeviceId, RegionCode, SiteId};
+use crate::ids::{DeviceId, RegionCode, SiteId};
 use crate::live::Draft;
 
 pub use http::{AlarmRoom, routes};
@@ -46,6 +46,12 @@ pub struct HeardPress {
     pub late: bool,
 }
 
+impl HeardPress {
+    fn sent_by(&self) -> (&SiteId, &str) {
+        (&self.site_id, &self.source)
+    }
+}
+
 /// Raises or counts each press, in order, inside the ledger's transaction. Returns what to append to the change log:
 /// each changed alarm once, as it stands after the last press.
 ///
@@ -57,14 +63,10 @@ pub async fn take_presses(
     presses: &[HeardPress],
 ) -> Result<Vec<Draft>, sqlx::Error> {
     let changed = store::take_presses(connection, now_ms, presses).await?;
-    let mut drafts = Vec::with_capacity(changed.len());
-    for alarm in &changed {
-        drafts.push(draft(connection, alarm).await?);
-    }
-    Ok(drafts)
+    let views = view::some(connection, &changed).await?;
+    Ok(views.iter().map(draft).collect())
 }
 
-async fn draft(connection: &mut AnyConnection, id: &AlarmId) -> Result<Draft, sqlx::Error> {
-    let view = view::one(connection, id).await?.ok_or(sqlx::Error::RowNotFound)?;
-    Ok(Draft { kind: "alarm", region: view.region_code.clone(), subject: id.to_string(), body: json!(view) })
+fn draft(view: &AlarmView) -> Draft {
+    Draft { kind: "alarm", region: view.region_code.clone(), subject: view.id.to_string(), body: json!(view) }
 }

@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 
 use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, Row};
+use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
 use super::HeardPress;
 use super::machine::{AlarmKind, AlarmState, CloseReason, Closing, Course, LineKind, Press};
 use crate::ids::{AlarmId, DeviceId, RegionCode, SiteId, sortable};
-use crate::store::insert_rows;
+use crate::store::{chunks, insert_rows, parameters};
 
 /// An alarm as the rules and the tables know it.
 #[derive(Clone, Debug)]
@@ -116,25 +116,34 @@ pub(super) async fn take_presses(
     now_ms: i64,
     presses: &[HeardPress],
 ) -> Result<Vec<AlarmId>, sqlx::Error> {
+    let mut sources: Vec<(&SiteId, &str)> = presses.iter().map(HeardPress::sent_by).collect();
+    sources.sort_unstable();
+    sources.dedup();
+    let place = |(site, source): (&SiteId, &str)| {
+        sources.binary_search(&(site, source)).expect("every source that is asked for is there")
+    };
+    let mut open: Vec<Option<Alarm>> = sources.iter().map(|_| None).collect();
+    for alarm in open_of_sources(connection, &sources).await? {
+        let place = place((&alarm.site_id, &alarm.source));
+        open[place] = Some(alarm);
+    }
     let mut touched: Vec<Touched> = Vec::new();
-    let mut by_source: HashMap<(&SiteId, &str), usize> = HashMap::new();
+    let mut by_source: Vec<Option<usize>> = vec![None; sources.len()];
     let mut owners = Vec::with_capacity(presses.len());
     for heard in presses {
-        let key = (&heard.site_id, heard.source.as_str());
         let press = Press { occurred_ms: heard.occurred_ms, received_ms: now_ms, late: heard.late };
-        let index = match by_source.get(&key) {
-            Some(index) => {
-                touched[*index].press(press);
-                *index
+        let source = place(heard.sent_by());
+        let owner = match by_source[source] {
+            Some(owner) => {
+                touched[owner].press(press);
+                owner
             }
             None => {
-                let open = open_of_source(connection, &heard.site_id, &heard.source).await?;
-                touched.push(Touched::begin(open, heard, now_ms, press));
-                by_source.insert(key, touched.len() - 1);
-                touched.len() - 1
+                touched.push(Touched::begin(open[source].take(), heard, now_ms, press));
+                *by_source[source].insert(touched.len() - 1)
             }
         };
-        owners.push(index);
+        owners.push(owner);
     }
     save_touched(connection, now_ms, &touched).await?;
     insert_presses(connection, now_ms, presses, &owners, &touched).await?;
@@ -174,11 +183,10 @@ impl Touched {
 }
 
 async fn save_touched(connection: &mut AnyConnection, now_ms: i64, touched: &[Touched]) -> Result<(), sqlx::Error> {
-    let new: Vec<&Alarm> = touched.iter().filter(|touched| touched.is_new).map(|touched| &touched.alarm).collect();
-    insert_alarms(connection, &new).await?;
-    for touched in touched.iter().filter(|touched| !touched.is_new) {
-        update(connection, &touched.alarm).await?;
-    }
+    let alarms: Vec<&Alarm> = touched.iter().map(|touched| &touched.alarm).collect();
+    save_alarms(connection, &alarms).await?;
+    let known: Vec<&AlarmId> =
+        touched.iter().filter(|touched| !touched.is_new).map(|touched| &touched.alarm.id).collect();
     let lines: Vec<Line<'_>> = touched
         .iter()
         .flat_map(|touched| {
@@ -192,19 +200,27 @@ async fn save_touched(connection: &mut AnyConnection, now_ms: i64, touched: &[To
             })
         })
         .collect();
-    insert_lines(connection, &lines).await
+    insert_lines(connection, &known, &lines).await
 }
 
-async fn insert_alarms(connection: &mut AnyConnection, alarms: &[&Alarm]) -> Result<(), sqlx::Error> {
+/// Writes alarms that are new, and of those that are not what the rules change.
+async fn save_alarms(connection: &mut AnyConnection, alarms: &[&Alarm]) -> Result<(), sqlx::Error> {
     insert_rows(
         connection,
         "alarm (id, site_id, region_code, source, device_id, kind, state, sounding, late, presses, occurred_ms, \
-         raised_ms, last_press_ms, revision)",
-        14,
-        "",
+         raised_ms, last_press_ms, acknowledged_ms, acknowledged_by, closed_ms, closed_by, close_reason, close_note, \
+         revision)",
+        20,
+        "on conflict (id) do update set state = excluded.state, sounding = excluded.sounding, \
+         presses = excluded.presses, occurred_ms = excluded.occurred_ms, last_press_ms = excluded.last_press_ms, \
+         acknowledged_ms = excluded.acknowledged_ms, acknowledged_by = excluded.acknowledged_by, \
+         closed_ms = excluded.closed_ms, closed_by = excluded.closed_by, close_reason = excluded.close_reason, \
+         close_note = excluded.close_note, revision = excluded.revision",
         alarms,
         |query, alarm| {
             let course = &alarm.course;
+            let acknowledged = course.acknowledged.as_ref();
+            let closed = course.closed.as_ref();
             query
                 .bind(alarm.id.as_str())
                 .bind(alarm.site_id.as_str())
@@ -219,37 +235,15 @@ async fn insert_alarms(connection: &mut AnyConnection, alarms: &[&Alarm]) -> Res
                 .bind(course.occurred_ms)
                 .bind(course.raised_ms)
                 .bind(course.last_press_ms)
+                .bind(acknowledged.map(|(at_ms, _)| *at_ms))
+                .bind(acknowledged.map(|(_, by)| by.as_str()))
+                .bind(closed.map(|closing| closing.at_ms))
+                .bind(closed.map(|closing| closing.by.as_str()))
+                .bind(closed.map(|closing| closing.reason.name()))
+                .bind(closed.and_then(|closing| closing.note.as_deref()))
                 .bind(course.revision)
         },
     )
-    .await?;
-    Ok(())
-}
-
-/// Writes back what the rules changed.
-async fn update(connection: &mut AnyConnection, alarm: &Alarm) -> Result<(), sqlx::Error> {
-    let course = &alarm.course;
-    let acknowledged = course.acknowledged.as_ref();
-    let closed = course.closed.as_ref();
-    sqlx::query(
-        "update alarm set state = $2, sounding = $3, presses = $4, occurred_ms = $5, last_press_ms = $6, \
-         acknowledged_ms = $7, acknowledged_by = $8, closed_ms = $9, closed_by = $10, close_reason = $11, \
-         close_note = $12, revision = $13 where id = $1",
-    )
-    .bind(alarm.id.as_str())
-    .bind(course.state.name())
-    .bind(i64::from(course.sounding))
-    .bind(course.presses)
-    .bind(course.occurred_ms)
-    .bind(course.last_press_ms)
-    .bind(acknowledged.map(|(at_ms, _)| *at_ms))
-    .bind(acknowledged.map(|(_, by)| by.as_str()))
-    .bind(closed.map(|closing| closing.at_ms))
-    .bind(closed.map(|closing| closing.by.as_str()))
-    .bind(closed.map(|closing| closing.reason.name()))
-    .bind(closed.and_then(|closing| closing.note.as_deref()))
-    .bind(course.revision)
-    .execute(connection)
     .await?;
     Ok(())
 }
@@ -262,7 +256,7 @@ pub(super) async fn save(
     actor: &str,
     lines: &[LineKind],
 ) -> Result<(), sqlx::Error> {
-    update(connection, alarm).await?;
+    save_alarms(connection, &[alarm]).await?;
     let closed = alarm.course.closed.as_ref();
     let lines: Vec<Line<'_>> = lines
         .iter()
@@ -271,21 +265,24 @@ pub(super) async fn save(
             Line { alarm_id: &alarm.id, at_ms: now_ms, what: *what, actor: Some(actor), detail }
         })
         .collect();
-    insert_lines(connection, &lines).await
+    insert_lines(connection, &[&alarm.id], &lines).await
 }
 
-async fn insert_lines(connection: &mut AnyConnection, lines: &[Line<'_>]) -> Result<(), sqlx::Error> {
-    // Lines of one alarm keep their order; positions continue from what the alarm already has.
-    let mut next: HashMap<&AlarmId, i64> = HashMap::new();
-    let mut placed = Vec::with_capacity(lines.len());
-    for line in lines {
-        let position = match next.get(line.alarm_id) {
-            Some(position) => *position,
-            None => next_position(connection, line.alarm_id).await?,
-        };
-        next.insert(line.alarm_id, position + 1);
-        placed.push((position, line));
-    }
+/// Lines of one alarm keep their order; positions continue from what those alarms have that are not new.
+async fn insert_lines(
+    connection: &mut AnyConnection,
+    known: &[&AlarmId],
+    lines: &[Line<'_>],
+) -> Result<(), sqlx::Error> {
+    let mut last = last_positions(connection, known).await?;
+    let placed: Vec<(i64, &Line<'_>)> = lines
+        .iter()
+        .map(|line| {
+            let position = last.entry(line.alarm_id.clone()).or_default();
+            *position += 1;
+            (*position, line)
+        })
+        .collect();
     insert_rows(
         connection,
         "alarm_line (alarm_id, position, at_ms, what, actor, detail)",
@@ -306,11 +303,27 @@ async fn insert_lines(connection: &mut AnyConnection, lines: &[Line<'_>]) -> Res
     Ok(())
 }
 
-async fn next_position(connection: &mut AnyConnection, id: &AlarmId) -> Result<i64, sqlx::Error> {
-    sqlx::query_scalar("select coalesce(max(position), 0) + 1 from alarm_line where alarm_id = $1")
-        .bind(id.as_str())
-        .fetch_one(connection)
-        .await
+async fn last_positions(
+    connection: &mut AnyConnection,
+    alarms: &[&AlarmId],
+) -> Result<HashMap<AlarmId, i64>, sqlx::Error> {
+    let mut last = HashMap::with_capacity(alarms.len());
+    for chunk in chunks(alarms) {
+        let wanted = parameters(chunk.len(), 1);
+        // Made of literals and numbers only.
+        let mut query = sqlx::query(AssertSqlSafe(format!(
+            "with wanted (alarm) as (values {wanted}) \
+             select alarm, (select coalesce(max(position), 0) from alarm_line where alarm_id = alarm) as last \
+             from wanted"
+        )));
+        for alarm in chunk {
+            query = query.bind(alarm.as_str());
+        }
+        for row in query.fetch_all(&mut *connection).await? {
+            last.insert(AlarmId::from_known(row.try_get::<String, _>("alarm")?), row.try_get("last")?);
+        }
+    }
+    Ok(last)
 }
 
 async fn insert_presses(
@@ -344,38 +357,44 @@ async fn insert_presses(
     Ok(())
 }
 
-macro_rules! load_for_change {
-    ($condition:literal) => {
-        // An update that changes nothing is the row lock that both databases know: until this transaction ends, a press
-        // and a person's act on the same alarm wait for each other.
-        concat!(
-            "update alarm set revision = revision where ",
-            $condition,
-            " returning id, site_id, region_code, source, device_id, kind, state, sounding, late, presses, occurred_ms, \
-             raised_ms, last_press_ms, acknowledged_ms, acknowledged_by, closed_ms, closed_by, close_reason, \
-             close_note, revision"
-        )
+macro_rules! columns {
+    () => {
+        " returning id, site_id, region_code, source, device_id, kind, state, sounding, late, presses, occurred_ms, \
+         raised_ms, last_press_ms, acknowledged_ms, acknowledged_by, closed_ms, closed_by, close_reason, close_note, \
+         revision"
     };
 }
 
-/// The open alarm of a source, held until the transaction ends.
-async fn open_of_source(
+// An update that changes nothing is the row lock that both databases know: until this transaction ends, a press and a
+// person's act on the same alarm wait for each other.
+
+/// The open alarms of sources, held until the transaction ends.
+async fn open_of_sources(
     connection: &mut AnyConnection,
-    site_id: &SiteId,
-    source: &str,
-) -> Result<Option<Alarm>, sqlx::Error> {
-    sqlx::query(load_for_change!("site_id = $1 and source = $2 and state <> 'closed'"))
-        .bind(site_id.as_str())
-        .bind(source)
-        .fetch_optional(connection)
-        .await?
-        .map(|row| from_row(&row))
-        .transpose()
+    sources: &[(&SiteId, &str)],
+) -> Result<Vec<Alarm>, sqlx::Error> {
+    let mut open = Vec::new();
+    for chunk in chunks(sources) {
+        let wanted = parameters(chunk.len(), 2);
+        // Made of literals and numbers only.
+        let mut query = sqlx::query(AssertSqlSafe(format!(
+            "with wanted (of_site, of_source) as (values {wanted}) update alarm set revision = revision from wanted \
+             where site_id = of_site and source = of_source and state <> 'closed'{}",
+            columns!()
+        )));
+        for (site, source) in chunk {
+            query = query.bind(site.as_str()).bind(*source);
+        }
+        for row in query.fetch_all(&mut *connection).await? {
+            open.push(from_row(&row)?);
+        }
+    }
+    Ok(open)
 }
 
 /// An alarm by its id, held until the transaction ends.
 pub(super) async fn load(connection: &mut AnyConnection, id: &AlarmId) -> Result<Option<Alarm>, sqlx::Error> {
-    sqlx::query(load_for_change!("id = $1"))
+    sqlx::query(concat!("update alarm set revision = revision where id = $1", columns!()))
         .bind(id.as_str())
         .fetch_optional(connection)
         .await?

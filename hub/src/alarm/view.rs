@@ -1,12 +1,15 @@
 //! An alarm as the pages see it: with the names of its place, device and people.
 
+use std::collections::HashMap;
+
 use serde::Serialize;
 use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, Row};
+use sqlx::{AnyConnection, AssertSqlSafe, Row};
 use utoipa::ToSchema;
 
 use super::machine::{AlarmKind, AlarmState, CloseReason, LineKind};
 use crate::ids::{AlarmId, DeviceId, RegionCode, SiteId};
+use crate::store::{chunks, parameters};
 
 /// An alarm. Times are UTC milliseconds.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -126,6 +129,24 @@ pub(super) async fn one(connection: &mut AnyConnection, id: &AlarmId) -> Result<
         .await?
         .map(|row| from_row(&row))
         .transpose()
+}
+
+/// Alarms by their ids, in that order.
+pub(super) async fn some(connection: &mut AnyConnection, ids: &[AlarmId]) -> Result<Vec<AlarmView>, sqlx::Error> {
+    let mut found = HashMap::with_capacity(ids.len());
+    for chunk in chunks(ids) {
+        let wanted = parameters(chunk.len(), 1);
+        // Made of literals and numbers only.
+        let mut query = sqlx::query(AssertSqlSafe(format!(select_views!("where a.id in (values {})"), wanted)));
+        for id in chunk {
+            query = query.bind(id.as_str());
+        }
+        for row in query.fetch_all(&mut *connection).await? {
+            let view = from_row(&row)?;
+            found.insert(view.id.clone(), view);
+        }
+    }
+    ids.iter().map(|id| found.remove(id).ok_or(sqlx::Error::RowNotFound)).collect()
 }
 
 /// Every open alarm of a region, newest first. All of them: an open alarm that a page does not show is one that nobody

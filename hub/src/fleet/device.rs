@@ -3,11 +3,15 @@
 //! Hearing is the hub's most frequent write, so it writes little: what a page shows, when it changed; that a device
 //! still lives, once a minute in the table and once every ten minutes in the change log.
 
-use sqlx::AnyConnection;
+use std::collections::BTreeSet;
 
-use super::view::{self, DeviceView};
+use sqlx::AnyConnection;
+use tongluo_protocols::id::DeviceKey;
+
+use super::view::{self, DeviceView, House};
 use crate::ids::{self, DeviceId, RegionCode, SiteId};
 use crate::live::Draft;
+use crate::store::insert_rows;
 
 /// How old the table's "last heard" may be.
 const HEARD_WRITTEN_MS: i64 = 60 * 1000;
@@ -27,11 +31,11 @@ pub struct DeviceHeard<'a> {
     /// That site's region.
     pub region: &'a RegionCode,
     /// What cannot be renamed.
-    pub key: &'a str,
+    pub key: DeviceKey,
     /// What it speaks.
-    pub family: &'a str,
+    pub family: &'static str,
     /// `button` once it pressed, else `unknown`.
-    pub kind: &'a str,
+    pub kind: &'static str,
     /// What its network calls it; `None`: not said this time.
     pub reported_name: Option<&'a str>,
     /// 0–100; `None`: not said this time.
@@ -46,90 +50,143 @@ pub struct DeviceHeard<'a> {
     pub heard_ms: i64,
 }
 
-/// What hearing a device came to.
-#[derive(Clone, Debug)]
-pub struct Heard {
-    /// The device; `None`: the site has as many as it may have, and this one is not kept.
-    pub id: Option<DeviceId>,
-    /// To be appended to the change log, when there is something to tell.
-    pub draft: Option<Draft>,
+impl DeviceHeard<'_> {
+    fn known_by(&self) -> (&SiteId, &str) {
+        (self.site_id, self.key.as_str())
+    }
 }
 
-/// Takes note of a device: makes it when it is new, writes what changed.
+/// What hearing devices came to.
+#[derive(Clone, Debug)]
+pub struct Heard {
+    /// The device of each word, in their order; `None`: the site has as many as it may have, and this one is not kept.
+    pub ids: Vec<Option<DeviceId>>,
+    /// To be appended to the change log: each device of which there is something to tell, as it is now.
+    pub drafts: Vec<Draft>,
+}
+
+/// A device before and after it was heard, however often.
+struct Change {
+    /// `None`: it is new.
+    before: Option<DeviceView>,
+    after: DeviceView,
+}
+
+/// Takes note of devices, in the order in which they were heard: makes those that are new, writes what changed.
 ///
 /// # Errors
 /// The database's.
-pub async fn heard(connection: &mut AnyConnection, now_ms: i64, heard: &DeviceHeard<'_>) -> Result<Heard, sqlx::Error> {
-    match view::device_by_key(&mut *connection, heard.site_id, heard.key).await? {
-        Some(known) => heard_again(connection, &known, heard).await,
-        None => heard_first(connection, now_ms, heard).await,
-    }
-}
-
-async fn heard_first(
+pub async fn heard(
     connection: &mut AnyConnection,
     now_ms: i64,
-    heard: &DeviceHeard<'_>,
+    words: &[DeviceHeard<'_>],
 ) -> Result<Heard, sqlx::Error> {
-    let count: i64 = sqlx::query_scalar("select count(*) from device where site_id = $1")
-        .bind(heard.site_id.as_str())
-        .fetch_one(&mut *connection)
-        .await?;
-    if count >= DEVICES_PER_SITE_MAX {
-        return Ok(Heard { id: None, draft: None });
+    let mut keys: Vec<(&SiteId, &str)> = words.iter().map(DeviceHeard::known_by).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    let place =
+        |site: &SiteId, key: &str| keys.binary_search(&(site, key)).expect("every key that is asked for is there");
+    let mut changes: Vec<Option<Change>> = keys.iter().map(|_| None).collect();
+    for device in view::devices_by_key(&mut *connection, &keys).await? {
+        let place = place(&device.site_id, &device.key);
+        changes[place] = Some(Change { after: device.clone(), before: Some(device) });
     }
-    let id = DeviceId::from_known(ids::sortable(now_ms));
-    sqlx::query(
-        "insert into device (id, site_id, key, family, kind, reported_name, first_heard_ms, last_heard_ms, \
-         battery_percent, link_quality, available, tamper) \
-         values ($1, $2, $3, $4, $5, $6, $7, $7, $8, $9, $10, $11)",
-    )
-    .bind(id.as_str())
-    .bind(heard.site_id.as_str())
-    .bind(heard.key)
-    .bind(heard.family)
-    .bind(heard.kind)
-    .bind(heard.reported_name.map(cut))
-    .bind(heard.heard_ms)
-    .bind(heard.battery_percent)
-    .bind(heard.link_quality)
-    .bind(heard.available.map(i64::from))
-    .bind(heard.tamper.map(i64::from))
-    .execute(&mut *connection)
-    .await?;
-    let view = view::device(connection, &id).await?;
-    Ok(Heard { id: Some(id), draft: view.map(|view| view.draft()) })
+    let houses: BTreeSet<&SiteId> =
+        keys.iter().zip(&changes).filter(|(_, change)| change.is_none()).map(|((site, _), _)| *site).collect();
+    let mut houses = view::houses(&mut *connection, &houses.into_iter().collect::<Vec<_>>()).await?;
+    let mut ids = Vec::with_capacity(words.len());
+    for heard in words {
+        let change = &mut changes[place(heard.site_id, heard.key.as_str())];
+        if change.is_none() {
+            *change = houses.get_mut(heard.site_id).and_then(|house| first_heard(now_ms, heard, house));
+        }
+        ids.push(change.as_mut().map(|change| {
+            change.after = merged(&change.after, heard);
+            change.after.id.clone()
+        }));
+    }
+    let changes: Vec<Change> = changes.into_iter().flatten().filter(Change::is_to_be_written).collect();
+    write(connection, &changes).await?;
+    let drafts = changes.iter().filter(|change| change.is_to_be_told()).map(|change| change.after.draft()).collect();
+    Ok(Heard { ids, drafts })
 }
 
-async fn heard_again(
-    connection: &mut AnyConnection,
-    known: &DeviceView,
-    heard: &DeviceHeard<'_>,
-) -> Result<Heard, sqlx::Error> {
-    let now = merged(known, heard);
-    let id = Some(known.id.clone());
-    // Link quality flickers with every message: it is written along with other news, and is none itself.
-    let told = |device: &DeviceView| DeviceView { last_heard_ms: 0, link_quality: None, ..device.clone() };
-    let is_news = told(&now) != told(known);
-    if !is_news && now.last_heard_ms - known.last_heard_ms < HEARD_WRITTEN_MS {
-        return Ok(Heard { id, draft: None });
+/// A device that was never heard before; `None`: its site has as many as it may have.
+fn first_heard(now_ms: i64, heard: &DeviceHeard<'_>, house: &mut House) -> Option<Change> {
+    if house.devices >= DEVICES_PER_SITE_MAX {
+        return None;
     }
-    sqlx::query(
-        "update device set kind = $2, reported_name = $3, last_heard_ms = $4, battery_percent = $5, link_quality = $6, \
-         available = $7, tamper = $8 where id = $1",
+    house.devices += 1;
+    let after = DeviceView {
+        id: DeviceId::from_known(ids::sortable(now_ms)),
+        site_id: heard.site_id.clone(),
+        site_name: house.name.clone(),
+        region_code: heard.region.clone(),
+        key: heard.key.to_string(),
+        family: heard.family.to_owned(),
+        kind: heard.kind.to_owned(),
+        name: None,
+        reported_name: None,
+        place: None,
+        latitude: None,
+        longitude: None,
+        first_heard_ms: heard.heard_ms,
+        last_heard_ms: heard.heard_ms,
+        battery_percent: None,
+        link_quality: None,
+        available: None,
+        tamper: None,
+    };
+    Some(Change { before: None, after })
+}
+
+impl Change {
+    /// Link quality flickers with every message: it is written along with other news, and is none itself.
+    fn is_news(&self) -> bool {
+        let told = |device: &DeviceView| DeviceView { last_heard_ms: 0, link_quality: None, ..device.clone() };
+        self.before.as_ref().is_none_or(|before| told(before) != told(&self.after))
+    }
+
+    fn is_to_be_written(&self) -> bool {
+        let heard_ms = self.before.as_ref().map_or(0, |before| before.last_heard_ms);
+        self.after.last_heard_ms - heard_ms >= HEARD_WRITTEN_MS || self.is_news()
+    }
+
+    /// Of those that are written.
+    fn is_to_be_told(&self) -> bool {
+        let heard_ms = self.before.as_ref().map_or(0, |before| before.last_heard_ms);
+        self.after.last_heard_ms / HEARD_TOLD_MS != heard_ms / HEARD_TOLD_MS || self.is_news()
+    }
+}
+
+async fn write(connection: &mut AnyConnection, changes: &[Change]) -> Result<(), sqlx::Error> {
+    insert_rows(
+        connection,
+        "device (id, site_id, key, family, kind, reported_name, first_heard_ms, last_heard_ms, battery_percent, \
+         link_quality, available, tamper)",
+        12,
+        "on conflict (id) do update set kind = excluded.kind, reported_name = excluded.reported_name, \
+         last_heard_ms = excluded.last_heard_ms, battery_percent = excluded.battery_percent, \
+         link_quality = excluded.link_quality, available = excluded.available, tamper = excluded.tamper",
+        changes,
+        |query, Change { after, .. }| {
+            query
+                .bind(after.id.as_str())
+                .bind(after.site_id.as_str())
+                .bind(after.key.as_str())
+                .bind(after.family.as_str())
+                .bind(after.kind.as_str())
+                .bind(after.reported_name.as_deref())
+                .bind(after.first_heard_ms)
+                .bind(after.last_heard_ms)
+                .bind(after.battery_percent)
+                .bind(after.link_quality)
+                .bind(after.available.map(i64::from))
+                .bind(after.tamper.map(i64::from))
+        },
     )
-    .bind(now.id.as_str())
-    .bind(now.kind.as_str())
-    .bind(now.reported_name.as_deref())
-    .bind(now.last_heard_ms)
-    .bind(now.battery_percent)
-    .bind(now.link_quality)
-    .bind(now.available.map(i64::from))
-    .bind(now.tamper.map(i64::from))
-    .execute(connection)
     .await?;
-    let is_due = now.last_heard_ms / HEARD_TOLD_MS != known.last_heard_ms / HEARD_TOLD_MS;
-    Ok(Heard { id, draft: (is_news || is_due).then(|| now.draft()) })
+    Ok(())
 }
 
 /// The device after it was heard. What it did not say stays; what has pressed once is a button for good.

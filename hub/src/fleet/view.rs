@@ -1,12 +1,15 @@
 //! Sites and devices as the pages see them, whole: in lists, in answers, and in the change log.
 
+use std::collections::HashMap;
+
 use serde::Serialize;
 use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, Row};
+use sqlx::{AnyConnection, AssertSqlSafe, Row};
 use utoipa::ToSchema;
 
 use crate::ids::{DeviceId, GatewayId, RegionCode, SiteId};
 use crate::live::Draft;
+use crate::store::{chunks, parameters};
 
 /// A place where a gateway is installed.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -218,18 +221,56 @@ pub async fn device(connection: &mut AnyConnection, id: &DeviceId) -> Result<Opt
         .await
 }
 
-/// The device of a site with a key.
-pub(super) async fn device_by_key(
+/// Those of the devices that exist, each known by its site and key.
+pub(super) async fn devices_by_key(
     connection: &mut AnyConnection,
-    site: &SiteId,
-    key: &str,
-) -> Result<Option<DeviceView>, sqlx::Error> {
-    sqlx::query(select_devices!("where d.site_id = $1 and d.key = $2"))
-        .bind(site.as_str())
-        .bind(key)
-        .try_map(read_device)
-        .fetch_optional(connection)
-        .await
+    keys: &[(&SiteId, &str)],
+) -> Result<Vec<DeviceView>, sqlx::Error> {
+    let mut found = Vec::with_capacity(keys.len());
+    for chunk in chunks(keys) {
+        let wanted = parameters(chunk.len(), 2);
+        let select = select_devices!("join wanted on d.site_id = wanted.of_site and d.key = wanted.of_key");
+        // Made of literals and numbers only.
+        let mut query =
+            sqlx::query(AssertSqlSafe(format!("with wanted (of_site, of_key) as (values {wanted}) {select}")));
+        for (site, key) in chunk {
+            query = query.bind(site.as_str()).bind(*key);
+        }
+        found.extend(query.try_map(read_device).fetch_all(&mut *connection).await?);
+    }
+    Ok(found)
+}
+
+/// What has to be known of a site before it gets another device.
+pub(super) struct House {
+    /// The site's name.
+    pub(super) name: String,
+    /// Devices that it has.
+    pub(super) devices: i64,
+}
+
+/// Those of the sites that exist.
+pub(super) async fn houses(
+    connection: &mut AnyConnection,
+    sites: &[&SiteId],
+) -> Result<HashMap<SiteId, House>, sqlx::Error> {
+    let mut found = HashMap::with_capacity(sites.len());
+    for chunk in chunks(sites) {
+        let wanted = parameters(chunk.len(), 1);
+        // Made of literals and numbers only.
+        let mut query = sqlx::query(AssertSqlSafe(format!(
+            "select s.id, s.name, (select count(*) from device d where d.site_id = s.id) as devices \
+             from site s where s.id in (values {wanted})"
+        )));
+        for site in chunk {
+            query = query.bind(site.as_str());
+        }
+        for row in query.fetch_all(&mut *connection).await? {
+            let house = House { name: row.try_get("name")?, devices: row.try_get("devices")? };
+            found.insert(SiteId::from_known(row.try_get::<String, _>("id")?), house);
+        }
+    }
+    Ok(found)
 }
 
 /// The devices of a region, or of one site in it.

@@ -1,17 +1,13 @@
 //! SQL of the ledger: entries, watermarks, and what was lost.
 
 use std::collections::{HashMap, HashSet};
-use std::fmt::Write as _;
 
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
 use tongluo_protocols::id::{Epoch, Lane, StreamKey};
 use tongluo_protocols::link::{EntryView, Lost};
 
 use crate::ids::{RegionCode, SiteId};
-use crate::store::insert_rows;
-
-/// Keys in one look-up.
-const KEYS_PER_STATEMENT_MAX: usize = 64;
+use crate::store::{chunks, insert_rows, parameters};
 
 /// A journal of one gateway, as the ledger knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -62,8 +58,9 @@ pub(super) async fn regions(
 ) -> Result<HashMap<SiteId, RegionCode>, sqlx::Error> {
     let sites: Vec<&SiteId> = sites.iter().copied().collect();
     let mut regions = HashMap::with_capacity(sites.len());
-    for chunk in sites.chunks(KEYS_PER_STATEMENT_MAX) {
-        let sql = format!("select id, region_code from site where id in ({})", placeholders(chunk.len(), 1));
+    for chunk in chunks(&sites) {
+        let wanted = parameters(chunk.len(), 1);
+        let sql = format!("select id, region_code from site where id in (values {wanted})");
         // Made of literals and numbers only.
         let mut query = sqlx::query(AssertSqlSafe(sql));
         for site in chunk {
@@ -84,10 +81,12 @@ pub(super) async fn watermarks(
 ) -> Result<HashMap<JournalKey, Watermark>, sqlx::Error> {
     let keys: Vec<&JournalKey> = keys.iter().copied().collect();
     let mut found = HashMap::with_capacity(keys.len());
-    for chunk in keys.chunks(KEYS_PER_STATEMENT_MAX) {
+    for chunk in chunks(&keys) {
+        let wanted = parameters(chunk.len(), 3);
         let sql = format!(
-            "select site_id, lane, epoch, committed, head_seen from watermark where (site_id, lane, epoch) in (values {})",
-            placeholders(chunk.len(), 3)
+            "with wanted (site, lane_number, epoch_number) as (values {wanted}) \
+             select site_id, lane, epoch, committed, head_seen from wanted \
+             join watermark on site_id = site and lane = lane_number and epoch = epoch_number"
         );
         let mut query = sqlx::query(AssertSqlSafe(sql));
         for key in chunk {
@@ -205,20 +204,4 @@ pub(super) async fn insert_lost(
         },
     )
     .await
-}
-
-/// `$1, $2` for width 1; `($1, $2, $3), ($4, $5, $6)` for width 3.
-fn placeholders(rows: usize, width: usize) -> String {
-    let mut sql = String::new();
-    for row in 0..rows {
-        let separator = if row == 0 { "" } else { ", " };
-        let open = if width > 1 { "(" } else { "" };
-        write!(sql, "{separator}{open}").expect("writing to a String cannot fail");
-        for column in 0..width {
-            let separator = if column == 0 { "" } else { ", " };
-            write!(sql, "{separator}${}", row * width + column + 1).expect("writing to a String cannot fail");
-        }
-        sql.push_str(if width > 1 { ")" } else { "" });
-    }
-    sql
 }

@@ -13,7 +13,7 @@ use crate::alarm::{self, AlarmKind, HeardPress};
 use crate::fault;
 use crate::fleet::{self, DeviceHeard};
 use crate::ids::{RegionCode, SiteId};
-use crate::live::{self, Draft};
+use crate::live;
 
 /// A batch whose envelope has been checked, and how to take it.
 #[derive(Clone, Debug)]
@@ -80,7 +80,7 @@ pub(super) async fn take(
     let mut rows = Vec::with_capacity(ledger.new.len());
     for (key, entry, application) in &ledger.new {
         let place = Place { key, region: &regions[&key.site_id] };
-        let flag = meaning.add(connection, place, entry, *application).await?;
+        let flag = meaning.add(place, entry, *application);
         rows.push(NewEntry { key, entry: *entry, flag });
     }
     store::insert_entries(connection, now_ms, &rows).await?;
@@ -140,58 +140,49 @@ pub(super) struct Place<'a> {
 struct Meaning<'a> {
     now_ms: i64,
     lateness: &'a Lateness,
-    presses: Vec<HeardPress>,
+    heard: Vec<DeviceHeard<'a>>,
+    /// With the place of its device in `heard`, if it came from one.
+    presses: Vec<(HeardPress, Option<usize>)>,
+    started: Vec<(&'a SiteId, Started<'a>)>,
     faults: Vec<fault::Report>,
-    drafts: Vec<Draft>,
 }
 
 impl<'a> Meaning<'a> {
     fn new(now_ms: i64, lateness: &'a Lateness) -> Self {
-        Self { now_ms, lateness, presses: Vec::new(), faults: Vec::new(), drafts: Vec::new() }
+        let (heard, presses, started, faults) = Default::default();
+        Self { now_ms, lateness, heard, presses, started, faults }
     }
 
     /// Adds an entry; returns why it was kept without being applied, if it was.
-    async fn add(
-        &mut self,
-        connection: &mut AnyConnection,
-        place: Place<'_>,
-        entry: &EntryView<'_>,
-        application: Application,
-    ) -> Result<Option<&'static str>, sqlx::Error> {
+    fn add(&mut self, place: Place<'a>, entry: &EntryView<'a>, application: Application) -> Option<&'static str> {
         if application == Application::FlaggedOnly {
             self.keep_flagged(place, entry, flag::INAPPLICABLE, "the hub could not apply it");
-            return Ok(Some(flag::INAPPLICABLE));
+            return Some(flag::INAPPLICABLE);
         }
         match Event::parse(entry.kind, entry.body) {
-            Ok(Event::Press(press)) => self.press(connection, place, entry, &press).await?,
+            Ok(Event::Press(press)) => self.press(place, entry, &press),
             Ok(Event::UnknownAlarm(unknown)) => self.unknown_alarm(place, entry, &unknown),
-            Ok(Event::Supervision(supervision)) => self.supervision(connection, place, &supervision).await?,
+            Ok(Event::Supervision(supervision)) => self.supervision(place, &supervision),
             Ok(Event::Fault(fault)) => self.faults.push(fault_report(place, &fault)),
-            Ok(Event::Started(started)) => self.started(connection, place, &started).await?,
+            Ok(Event::Started(started)) => self.started.push((&place.key.site_id, started)),
             Ok(Event::Thinned(thinned)) => self.faults.push(thinned_report(place, thinned)),
             Ok(Event::Unknown { kind, .. }) => {
                 self.keep_flagged(place, entry, flag::UNKNOWN_KIND, &format!("kind {kind} is not known here"));
-                return Ok(Some(flag::UNKNOWN_KIND));
+                return Some(flag::UNKNOWN_KIND);
             }
             Err(error) => {
                 self.keep_flagged(place, entry, flag::UNREADABLE, &error.to_string());
-                return Ok(Some(flag::UNREADABLE));
+                return Some(flag::UNREADABLE);
             }
         }
-        Ok(None)
+        None
     }
 
-    async fn press(
-        &mut self,
-        connection: &mut AnyConnection,
-        place: Place<'_>,
-        entry: &EntryView<'_>,
-        press: &Press<'_>,
-    ) -> Result<(), sqlx::Error> {
-        let heard = DeviceHeard {
+    fn press(&mut self, place: Place<'a>, entry: &EntryView<'_>, press: &Press<'a>) {
+        self.heard.push(DeviceHeard {
             site_id: &place.key.site_id,
             region: place.region,
-            key: press.device.as_str(),
+            key: press.device,
             family: press.family.name(),
             kind: "button",
             reported_name: press.name,
@@ -200,42 +191,35 @@ impl<'a> Meaning<'a> {
             available: None,
             tamper: None,
             heard_ms: self.now_ms,
-        };
-        let device = fleet::device::heard(connection, self.now_ms, &heard).await?;
-        self.drafts.extend(device.draft);
+        });
         let delay_ms = self.lateness.delay_ms(&place.key.site_id, entry, press.heard_ms, self.now_ms);
-        self.presses.push(HeardPress {
+        let heard_press = HeardPress {
             site_id: place.key.site_id.clone(),
             region: place.region.clone(),
             press_id: press_id(place.key, entry).to_string(),
             source: press.device.as_str().to_owned(),
-            device_id: device.id,
+            device_id: None,
             kind: AlarmKind::Sos,
             trigger: press.trigger.name().to_owned(),
             source_key: press.source_key.map(str::to_owned),
             occurred_ms: press.heard_ms,
             late: press.replayed || alarm::is_late(delay_ms, self.lateness.late_after_ms),
-        });
-        Ok(())
+        };
+        self.presses.push((heard_press, Some(self.heard.len() - 1)));
     }
 
     fn unknown_alarm(&mut self, place: Place<'_>, entry: &EntryView<'_>, unknown: &UnknownAlarm<'_>) {
         let delay_ms = self.lateness.delay_ms(&place.key.site_id, entry, entry.wall_ms, self.now_ms);
         let late = alarm::is_late(delay_ms, self.lateness.late_after_ms);
         let press = unknown_press(place, entry, unknown.source, unknown.reason, late);
-        self.presses.push(press);
+        self.presses.push((press, None));
     }
 
-    async fn supervision(
-        &mut self,
-        connection: &mut AnyConnection,
-        place: Place<'_>,
-        supervision: &Supervision<'_>,
-    ) -> Result<(), sqlx::Error> {
-        let heard = DeviceHeard {
+    fn supervision(&mut self, place: Place<'a>, supervision: &Supervision<'a>) {
+        self.heard.push(DeviceHeard {
             site_id: &place.key.site_id,
             region: place.region,
-            key: supervision.device.as_str(),
+            key: supervision.device,
             family: supervision.family.name(),
             kind: "unknown",
             reported_name: supervision.name,
@@ -244,23 +228,7 @@ impl<'a> Meaning<'a> {
             available: supervision.available,
             tamper: supervision.tamper,
             heard_ms: self.now_ms,
-        };
-        let device = fleet::device::heard(connection, self.now_ms, &heard).await?;
-        self.drafts.extend(device.draft);
-        Ok(())
-    }
-
-    async fn started(
-        &mut self,
-        connection: &mut AnyConnection,
-        place: Place<'_>,
-        started: &Started<'_>,
-    ) -> Result<(), sqlx::Error> {
-        let boot_id = store::signed(started.boot_id.get());
-        let site_id = &place.key.site_id;
-        let draft = fleet::presence::started(connection, self.now_ms, site_id, boot_id, started.version).await?;
-        self.drafts.extend(draft);
-        Ok(())
+        });
     }
 
     /// An entry that means nothing to this hub is shown all the same; if it may be an alarm, as an alarm.
@@ -270,7 +238,7 @@ impl<'a> Meaning<'a> {
         self.faults.push(report(place, "gateway", &format!("entry.{flag}"), detail));
         let may_be_alarm = matches!(entry.kind, Press::KIND | UnknownAlarm::KIND);
         if may_be_alarm && place.key.stream.lane == Lane::Urgent {
-            self.presses.push(unknown_press(place, entry, "gateway", why, false));
+            self.presses.push((unknown_press(place, entry, "gateway", why, false), None));
         }
     }
 
@@ -282,13 +250,28 @@ impl<'a> Meaning<'a> {
     }
 
     /// Hands everything to its room; the change log comes last, because its counter makes other writers wait.
-    async fn apply(mut self, connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
-        self.drafts.extend(alarm::take_presses(connection, self.now_ms, &self.presses).await?);
-        for report in &self.faults {
-            self.drafts.extend(fault::take(connection, self.now_ms, report).await?);
+    async fn apply(self, connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
+        let now_ms = self.now_ms;
+        let devices = fleet::device::heard(connection, now_ms, &self.heard).await?;
+        let mut drafts = devices.drafts;
+        for (site_id, started) in &self.started {
+            let boot_id = store::signed(started.boot_id.get());
+            drafts.extend(fleet::presence::started(connection, now_ms, site_id, boot_id, started.version).await?);
         }
-        if !self.drafts.is_empty() {
-            live::append(connection, self.now_ms, &self.drafts).await?;
+        let presses: Vec<HeardPress> = self
+            .presses
+            .into_iter()
+            .map(|(press, device)| HeardPress {
+                device_id: device.and_then(|place| devices.ids[place].clone()),
+                ..press
+            })
+            .collect();
+        drafts.extend(alarm::take_presses(connection, now_ms, &presses).await?);
+        for report in &self.faults {
+            drafts.extend(fault::take(connection, now_ms, report).await?);
+        }
+        if !drafts.is_empty() {
+            live::append(connection, now_ms, &drafts).await?;
         }
         Ok(())
     }

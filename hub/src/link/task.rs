@@ -1,14 +1,17 @@
 //! The intake: from the broker's queue to committed transactions, and the acknowledgements back.
 //!
-//! One transaction takes whatever has arrived while the one before it was being synced to disk: a lone press commits at
-//! once, a thousand gateways at once share a few syncs. Presence and heartbeats wait until the batches beside them are
-//! through, and come in small transactions, because an alarm must not wait for them.
+//! One transaction takes what has arrived while the one before it was being synced to disk: a lone press commits at once,
+//! a thousand gateways at once share a few syncs. Urgent batches go first, and a transaction is bounded: when a county
+//! comes back with a day's backlog, an alarm waits for one transaction, not for the backlog. Presence and heartbeats
+//! come in small transactions between the others, for the same reason.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tongluo_protocols::event::Beat;
+use tongluo_protocols::id::Lane;
 use tongluo_protocols::link::{Ack, BatchView};
 
 use super::beat::{self, Beats};
@@ -23,8 +26,11 @@ use crate::ids::SiteId;
 use crate::live::Live;
 use crate::store::Store;
 
-/// Arrivals in one round. A full round of presses takes some 30 ms, which is what an alarm behind it waits.
-const ARRIVALS_PER_ROUND_MAX: usize = 1_024;
+/// Arrivals that are sorted and not taken yet; more wait in the broker's queue, where nobody sees which are urgent.
+const BACKLOG_MAX: usize = 4_096;
+/// Batches in one transaction, by their bytes: eight full ones, some 1,300 entries, which take about 40 ms. That is what
+/// an alarm behind them waits.
+const TRANSACTION_BYTES_MAX: usize = 128 * 1024;
 /// Heartbeats and changes of presence in one transaction, about 5 ms.
 const BEATS_PER_TRANSACTION_MAX: usize = 32;
 /// Rest after the database failed. Gateways keep their entries and send again.
@@ -48,11 +54,31 @@ enum Sign {
     Offline,
 }
 
-/// What arrived together.
+/// What has arrived and is not taken yet. A journal's batches keep their order, since each is of one lane.
 #[derive(Default)]
-struct Round {
-    incoming: Vec<Incoming>,
-    signs: Vec<(SiteId, Sign)>,
+struct Backlog {
+    urgent: VecDeque<Incoming>,
+    routine: VecDeque<Incoming>,
+    signs: VecDeque<(SiteId, Sign)>,
+}
+
+impl Backlog {
+    fn len(&self) -> usize {
+        self.urgent.len() + self.routine.len() + self.signs.len()
+    }
+
+    /// The batches of the next transaction.
+    fn batches(&mut self) -> Vec<Incoming> {
+        let mut batches = Vec::new();
+        let mut bytes = 0;
+        while bytes < TRANSACTION_BYTES_MAX
+            && let Some(batch) = self.urgent.pop_front().or_else(|| self.routine.pop_front())
+        {
+            bytes += batch.payload.len();
+            batches.push(batch);
+        }
+        batches
+    }
 }
 
 impl Intake {
@@ -75,18 +101,26 @@ impl Intake {
 
     /// Takes arrivals until the broker is shut down.
     pub async fn run(mut self, mut arrivals: Arrivals) {
-        let mut waiting = Vec::with_capacity(ARRIVALS_PER_ROUND_MAX);
-        while arrivals.recv_many(&mut waiting, ARRIVALS_PER_ROUND_MAX).await > 0 {
-            let round = self.sort(&mut waiting);
-            if let Err(error) = self.take_batches(round.incoming).await {
+        let mut backlog = Backlog::default();
+        loop {
+            if backlog.len() == 0 {
+                let Some(arrival) = arrivals.recv().await else { return };
+                self.sort(&mut backlog, arrival);
+            }
+            while backlog.len() < BACKLOG_MAX
+                && let Some(arrival) = arrivals.try_recv()
+            {
+                self.sort(&mut backlog, arrival);
+            }
+            if let Err(error) = self.take_batches(backlog.batches()).await {
                 self.rest_after(&error, "The database fails; batches are not acknowledged and gateways send again")
                     .await;
             }
-            for signs in round.signs.chunks(BEATS_PER_TRANSACTION_MAX) {
-                // A change of presence is told once, so it is tried until it is written.
-                while let Err(error) = self.take_signs(signs).await {
-                    self.rest_after(&error, "The database fails; presence waits").await;
-                }
+            let count = backlog.signs.len().min(BEATS_PER_TRANSACTION_MAX);
+            let signs: Vec<(SiteId, Sign)> = backlog.signs.drain(..count).collect();
+            // A change of presence is told once, so it is tried until it is written.
+            while let Err(error) = self.take_signs(&signs).await {
+                self.rest_after(&error, "The database fails; presence waits").await;
             }
         }
     }
@@ -97,33 +131,35 @@ impl Intake {
         clock::pause(REST_AFTER_FAILURE).await;
     }
 
-    fn sort(&self, waiting: &mut Vec<Arrival>) -> Round {
-        let mut round = Round::default();
-        for arrival in waiting.drain(..) {
-            match arrival {
-                Arrival::Message { site, leaf: UpLeaf::Up, payload } => self.sort_batch(&mut round, site, payload),
-                Arrival::Message { site, leaf: UpLeaf::Beat, payload } => round.signs.push((site, Sign::Beat(payload))),
-                Arrival::Online { site } => round.signs.push((site, Sign::Online)),
-                Arrival::Offline { site } => round.signs.push((site, Sign::Offline)),
-                // Presence comes from the broker itself, and there are no orders yet whose acks could come.
-                Arrival::Message { leaf: UpLeaf::State | UpLeaf::DownAck, .. } => {}
+    fn sort(&self, backlog: &mut Backlog, arrival: Arrival) {
+        match arrival {
+            Arrival::Message { site, leaf: UpLeaf::Up, payload } => self.sort_batch(backlog, site, payload),
+            Arrival::Message { site, leaf: UpLeaf::Beat, payload } => {
+                backlog.signs.push_back((site, Sign::Beat(payload)))
             }
+            Arrival::Online { site } => backlog.signs.push_back((site, Sign::Online)),
+            Arrival::Offline { site } => backlog.signs.push_back((site, Sign::Offline)),
+            // Presence comes from the broker itself, and there are no orders yet whose acks could come.
+            Arrival::Message { leaf: UpLeaf::State | UpLeaf::DownAck, .. } => {}
         }
-        round
     }
 
-    fn sort_batch(&self, round: &mut Round, site_id: SiteId, payload: Bytes) {
-        match BatchView::parse(&payload) {
-            Ok(_) => {
-                self.gauges.batches.inc();
-                let application = Application::Whole;
-                round.incoming.push(Incoming { site_id, payload, entries_max: usize::MAX, application });
-            }
+    fn sort_batch(&self, backlog: &mut Backlog, site_id: SiteId, payload: Bytes) {
+        let lane = match BatchView::parse(&payload) {
+            Ok(batch) => batch.lane(),
             Err(error) => {
-                // Nothing to keep: without an envelope there is no entry. The sender has it and will be heard by its beats.
+                // Nothing to keep: without an envelope there is no entry. The sender has it and will be heard by its
+                // beats.
                 self.gauges.malformed.inc();
                 tracing::warn!(site.id = %site_id, bytes = payload.len(), %error, "A batch without a readable envelope");
+                return;
             }
+        };
+        self.gauges.batches.inc();
+        let incoming = Incoming { site_id, payload, entries_max: usize::MAX, application: Application::Whole };
+        match lane {
+            Lane::Urgent => backlog.urgent.push_back(incoming),
+            Lane::Routine => backlog.routine.push_back(incoming),
         }
     }
 
@@ -143,6 +179,9 @@ impl Intake {
     }
 
     async fn take_signs(&mut self, signs: &[(SiteId, Sign)]) -> Result<(), sqlx::Error> {
+        if signs.is_empty() {
+            return Ok(());
+        }
         let now_ms = clock::utc_ms();
         let mut transaction = self.store.begin().await?;
         let sites = signs.iter().map(|(site_id, _)| site_id).collect();
@@ -185,5 +224,34 @@ impl Intake {
         if let Err(error) = self.broker.publish(site_id, DownLeaf::UpAck, payload).await {
             tracing::debug!(%error, site.id = %site_id, "An ack could not be sent");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch(name: &str, bytes: usize) -> Incoming {
+        let payload = Bytes::from(vec![0; bytes]);
+        let site_id = SiteId::from_known(name);
+        Incoming { site_id, payload, entries_max: usize::MAX, application: Application::Whole }
+    }
+
+    fn names(batches: &[Incoming]) -> Vec<&str> {
+        batches.iter().map(|batch| batch.site_id.as_str()).collect()
+    }
+
+    #[test]
+    fn an_alarm_waits_for_one_transaction_and_not_for_the_backlog() {
+        let mut backlog = Backlog::default();
+        for number in 0..20 {
+            backlog.routine.push_back(batch(&format!("routine {number}"), TRANSACTION_BYTES_MAX / 8));
+        }
+        assert_eq!(backlog.batches().len(), 8, "a transaction is bounded");
+        backlog.urgent.push_back(batch("urgent 1", 100));
+        backlog.urgent.push_back(batch("urgent 2", 100));
+        let next = backlog.batches();
+        assert_eq!(names(&next)[..3], ["urgent 1", "urgent 2", "routine 8"]);
+        assert_eq!(backlog.len(), 20 + 2 - 8 - next.len());
     }
 }

@@ -1,4 +1,4 @@
-//! Inserting many rows with few statements.
+//! Many rows with few statements.
 //!
 //! A statement costs the same round trip to the database's thread whether it carries one row or sixty-four. The chunks
 //! are powers of two, so that a handful of prepared statements serve every batch size.
@@ -9,8 +9,35 @@ use sqlx::any::{AnyArguments, AnyQueryResult};
 use sqlx::query::Query;
 use sqlx::{Any, AnyConnection, AssertSqlSafe};
 
-/// Most rows in one statement. 64 rows of 11 columns stay far below both databases' limits on parameters.
+/// Most rows in one statement. 64 rows of 20 columns stay far below both databases' limits on parameters.
 const ROWS_PER_STATEMENT_MAX: usize = 64;
+
+/// The rows as they are spread over statements.
+pub fn chunks<Row>(rows: &[Row]) -> impl Iterator<Item = &[Row]> {
+    let mut rest = rows;
+    std::iter::from_fn(move || {
+        let longest = rest.len().min(ROWS_PER_STATEMENT_MAX);
+        let (chunk, later) = rest.split_at(1 << longest.checked_ilog2()?);
+        rest = later;
+        Some(chunk)
+    })
+}
+
+/// The parameters of rows: `($1, $2), ($3, $4)` for two rows of two columns. To look rows up by a key of several
+/// columns, join with them (`with wanted (a, b) as (values …)`): SQLite reads the whole table for
+/// `(a, b) in (values …)`.
+pub fn parameters(rows: usize, columns: usize) -> String {
+    let mut sql = String::new();
+    for row in 0..rows {
+        sql.push_str(if row == 0 { "(" } else { ", (" });
+        for column in 0..columns {
+            let separator = if column == 0 { "" } else { ", " };
+            write!(sql, "{separator}${}", row * columns + column + 1).expect("writing to a String cannot fail");
+        }
+        sql.push(')');
+    }
+    sql
+}
 
 /// Inserts `rows` with `insert into {table_and_columns} values …{suffix}`; `bind` adds one row's values in order.
 ///
@@ -27,17 +54,11 @@ pub async fn insert_rows<'q, Row>(
     bind: impl for<'a> Fn(Query<'a, Any, AnyArguments>, &'q Row) -> Query<'a, Any, AnyArguments>,
 ) -> Result<u64, sqlx::Error> {
     let mut affected = 0;
-    let mut rest = rows;
-    while !rest.is_empty() {
-        let mut count = ROWS_PER_STATEMENT_MAX;
-        while count > rest.len() {
-            count /= 2;
-        }
-        let (chunk, later) = rest.split_at(count);
-        rest = later;
-        let statement = statement(table_and_columns, columns, suffix, count);
+    for chunk in chunks(rows) {
+        let values = parameters(chunk.len(), columns);
         // Made of literals and numbers only.
-        let mut query = sqlx::query(AssertSqlSafe(statement));
+        let statement = AssertSqlSafe(format!("insert into {table_and_columns} values {values} {suffix}"));
+        let mut query = sqlx::query(statement);
         for row in chunk {
             query = bind(query, row);
         }
@@ -47,30 +68,22 @@ pub async fn insert_rows<'q, Row>(
     Ok(affected)
 }
 
-fn statement(table_and_columns: &str, columns: usize, suffix: &str, rows: usize) -> String {
-    let mut sql = format!("insert into {table_and_columns} values ");
-    for row in 0..rows {
-        sql.push_str(if row == 0 { "(" } else { ", (" });
-        for column in 0..columns {
-            let separator = if column == 0 { "" } else { ", " };
-            write!(sql, "{separator}${}", row * columns + column + 1).expect("writing to a String cannot fail");
-        }
-        sql.push(')');
-    }
-    sql.push(' ');
-    sql.push_str(suffix);
-    sql
-}
-
 #[cfg(test)]
 mod tests {
-    use super::statement;
+    use super::{chunks, parameters};
 
     #[test]
-    fn placeholders_run_on_through_the_rows() {
-        assert_eq!(
-            statement("t (a, b)", 2, "on conflict do nothing", 2),
-            "insert into t (a, b) values ($1, $2), ($3, $4) on conflict do nothing"
-        );
+    fn parameters_run_on_through_the_rows() {
+        assert_eq!(parameters(2, 2), "($1, $2), ($3, $4)");
+        assert_eq!(parameters(3, 1), "($1), ($2), ($3)");
+    }
+
+    #[test]
+    fn chunks_are_powers_of_two_and_hold_every_row_once() {
+        let rows: Vec<usize> = (0..203).collect();
+        let lengths: Vec<usize> = chunks(&rows).map(<[usize]>::len).collect();
+        assert_eq!(lengths, [64, 64, 64, 8, 2, 1]);
+        assert_eq!(chunks(&rows).flatten().copied().collect::<Vec<_>>(), rows);
+        assert_eq!(chunks(&rows[..0]).count(), 0);
     }
 }

@@ -2,6 +2,7 @@
 
 use axum::http::StatusCode;
 use serde_json::{Value, json};
+use tongluo_protocols::id::DeviceKey;
 
 use super::{County, request};
 use crate::fleet::presence::{self, Beat};
@@ -16,7 +17,7 @@ fn heard<'a>(county: &'a County, place: &'a RegionCode, heard_ms: i64) -> Device
     DeviceHeard {
         site_id: &county.site,
         region: place,
-        key: "zigbee:0x00158d0001a2b3c4",
+        key: DeviceKey::zigbee(0x0015_8d00_01a2_b3c4),
         family: "zigbee",
         kind: "unknown",
         reported_name: Some("button 7"),
@@ -36,22 +37,22 @@ async fn a_device_is_made_by_being_heard_and_written_only_when_there_is_news() {
         let place = region(VILLAGE);
         let hear = async |heard: DeviceHeard<'_>| {
             let mut transaction = store.begin().await.unwrap();
-            let result = device::heard(&mut transaction, heard.heard_ms, &heard).await.unwrap();
+            let result = device::heard(&mut transaction, heard.heard_ms, &[heard]).await.unwrap();
             transaction.commit().await.unwrap();
             result
         };
         let first = hear(heard(&county, &place, START_MS)).await;
-        let told = first.draft.unwrap();
+        let told = &first.drafts[0];
         assert_eq!((told.kind, &told.body["kind"]), ("device", &json!("unknown")));
         // Still alive: not written within a minute, not told within ten.
         for (after_ms, link_quality) in [(59_999, 10), (60_000, 20)] {
             let again = DeviceHeard { link_quality: Some(link_quality), ..heard(&county, &place, START_MS + after_ms) };
-            assert!(hear(again).await.draft.is_none());
+            assert!(hear(again).await.drafts.is_empty());
         }
         let written = county.count("select last_heard_ms from device").await;
         assert_eq!(written, START_MS + 60_000);
         assert_eq!(county.count("select link_quality from device").await, 20);
-        assert!(hear(heard(&county, &place, START_MS + 600_000)).await.draft.is_some());
+        assert_eq!(hear(heard(&county, &place, START_MS + 600_000)).await.drafts.len(), 1);
         // News is told at once, and what was not said stays.
         let pressed = DeviceHeard {
             kind: "button",
@@ -59,11 +60,43 @@ async fn a_device_is_made_by_being_heard_and_written_only_when_there_is_news() {
             battery_percent: Some(92),
             ..heard(&county, &place, START_MS + 600_001)
         };
-        let told = hear(pressed).await.draft.unwrap();
+        let told = hear(pressed).await.drafts.remove(0);
         assert_eq!((&told.body["kind"], &told.body["battery_percent"]), (&json!("button"), &json!(92)));
         assert_eq!(told.body["reported_name"], "button 7");
-        assert!(hear(heard(&county, &place, START_MS + 600_002)).await.draft.is_none(), "a button stays one");
-        assert_eq!(first.id, hear(heard(&county, &place, START_MS + 600_003)).await.id);
+        assert!(hear(heard(&county, &place, START_MS + 600_002)).await.drafts.is_empty(), "a button stays one");
+        assert_eq!(first.ids, hear(heard(&county, &place, START_MS + 600_003)).await.ids);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_heard_together_is_taken_in_order_and_told_once() {
+    each_store(async |store| {
+        let county = County::new(&store).await;
+        let place = region(VILLAGE);
+        let device = |address: u64, battery_percent: i64| DeviceHeard {
+            key: DeviceKey::zigbee(address),
+            battery_percent: Some(battery_percent),
+            ..heard(&county, &place, 1_000_000)
+        };
+        let mut transaction = store.begin().await.unwrap();
+        let words: Vec<_> =
+            (1..=70).chain([70, 1]).zip(1..).map(|(address, battery)| device(address, battery)).collect();
+        let first = device::heard(&mut transaction, 1_000_000, &words).await.unwrap();
+        assert_eq!((&first.ids[0], &first.ids[69]), (&first.ids[71], &first.ids[70]), "a device has one id");
+        assert_eq!((first.ids.len(), first.drafts.len()), (72, 70));
+        let again =
+            device::heard(&mut transaction, 1_000_001, &[device(2, 2), device(71, 5), device(1, 3)]).await.unwrap();
+        assert_eq!((&again.ids[0], &again.ids[2]), (&first.ids[1], &first.ids[0]));
+        assert_eq!(again.drafts.len(), 2, "a new one and one whose battery has changed");
+        transaction.commit().await.unwrap();
+        assert_eq!(county.count("select count(*) from device").await, 71);
+        assert_eq!(
+            county.count("select battery_percent from device where key like '%0046'").await,
+            71,
+            "the last word"
+        );
+        assert_eq!(county.count("select count(*) from device where last_heard_ms = 1000000").await, 71);
     })
     .await;
 }
@@ -73,13 +106,16 @@ async fn a_site_that_names_too_many_devices_keeps_the_first() {
     each_store(async |store| {
         let county = County::new(&store).await;
         let place = region(VILLAGE);
+        let bound = device::DEVICES_PER_SITE_MAX as usize;
+        let words: Vec<_> = (0..=bound as u64)
+            .map(|address| DeviceHeard { key: DeviceKey::zigbee(address), ..heard(&county, &place, 1_000) })
+            .collect();
         let mut transaction = store.begin().await.unwrap();
-        for number in 0..=device::DEVICES_PER_SITE_MAX {
-            let key = format!("zigbee:{number}");
-            let device = DeviceHeard { key: &key, ..heard(&county, &place, 1) };
-            let result = device::heard(&mut transaction, 1, &device).await.unwrap();
-            assert_eq!(result.id.is_some(), number < device::DEVICES_PER_SITE_MAX, "{number}");
-        }
+        let heard = device::heard(&mut transaction, 1_000, &words).await.unwrap();
+        assert_eq!(heard.ids.iter().position(Option::is_none), Some(bound));
+        let again = device::heard(&mut transaction, 1_001, &words[bound - 1..]).await.unwrap();
+        assert_eq!(again.ids, heard.ids[bound - 1..]);
+        transaction.commit().await.unwrap();
     })
     .await;
 }
@@ -90,7 +126,7 @@ async fn devices_are_named_by_people_of_their_region() {
         let county = County::new(&store).await;
         let place = region(VILLAGE);
         let mut transaction = store.begin().await.unwrap();
-        let id = device::heard(&mut transaction, 1, &heard(&county, &place, 1)).await.unwrap().id.unwrap();
+        let id = device::heard(&mut transaction, 1, &[heard(&county, &place, 1)]).await.unwrap().ids.remove(0).unwrap();
         transaction.commit().await.unwrap();
         let path = format!("/api/v1/devices/{id}");
         let name = json!({ "name": " 王奶奶家按钮 ", "place": "东屋床头" });
