@@ -309,7 +309,7 @@ async fn last_positions(
 ) -> Result<HashMap<AlarmId, i64>, sqlx::Error> {
     let mut last = HashMap::with_capacity(alarms.len());
     for chunk in chunks(alarms) {
-        let wanted = parameters(chunk.len(), 1);
+        let wanted = parameters(connection, chunk.len(), 1);
         // Made of literals and numbers only.
         let mut query = sqlx::query(AssertSqlSafe(format!(
             "with wanted (alarm) as (values {wanted}) \
@@ -375,7 +375,7 @@ async fn open_of_sources(
 ) -> Result<Vec<Alarm>, sqlx::Error> {
     let mut open = Vec::new();
     for chunk in chunks(sources) {
-        let wanted = parameters(chunk.len(), 2);
+        let wanted = parameters(connection, chunk.len(), 2);
         // Made of literals and numbers only.
         let mut query = sqlx::query(AssertSqlSafe(format!(
             "with wanted (of_site, of_source) as (values {wanted}) update alarm set revision = revision from wanted \

@@ -135,7 +135,7 @@ pub(super) async fn one(connection: &mut AnyConnection, id: &AlarmId) -> Result<
 pub(super) async fn some(connection: &mut AnyConnection, ids: &[AlarmId]) -> Result<Vec<AlarmView>, sqlx::Error> {
     let mut found = HashMap::with_capacity(ids.len());
     for chunk in chunks(ids) {
-        let wanted = parameters(chunk.len(), 1);
+        let wanted = parameters(connection, chunk.len(), 1);
         // Made of literals and numbers only.
         let mut query = sqlx::query(AssertSqlSafe(format!(select_views!("where a.id in (values {})"), wanted)));
         for id in chunk {

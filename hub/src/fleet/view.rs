@@ -228,7 +228,7 @@ pub(super) async fn devices_by_key(
 ) -> Result<Vec<DeviceView>, sqlx::Error> {
     let mut found = Vec::with_capacity(keys.len());
     for chunk in chunks(keys) {
-        let wanted = parameters(chunk.len(), 2);
+        let wanted = parameters(connection, chunk.len(), 2);
         let select = select_devices!("join wanted on d.site_id = wanted.of_site and d.key = wanted.of_key");
         // Made of literals and numbers only.
         let mut query =
@@ -256,7 +256,7 @@ pub(super) async fn houses(
 ) -> Result<HashMap<SiteId, House>, sqlx::Error> {
     let mut found = HashMap::with_capacity(sites.len());
     for chunk in chunks(sites) {
-        let wanted = parameters(chunk.len(), 1);
+        let wanted = parameters(connection, chunk.len(), 1);
         // Made of literals and numbers only.
         let mut query = sqlx::query(AssertSqlSafe(format!(
             "select s.id, s.name, (select count(*) from device d where d.site_id = s.id) as devices \

@@ -59,7 +59,7 @@ pub(super) async fn regions(
     let sites: Vec<&SiteId> = sites.iter().copied().collect();
     let mut regions = HashMap::with_capacity(sites.len());
     for chunk in chunks(&sites) {
-        let wanted = parameters(chunk.len(), 1);
+        let wanted = parameters(connection, chunk.len(), 1);
         let sql = format!("select id, region_code from site where id in (values {wanted})");
         // Made of literals and numbers only.
         let mut query = sqlx::query(AssertSqlSafe(sql));
@@ -82,7 +82,7 @@ pub(super) async fn watermarks(
     let keys: Vec<&JournalKey> = keys.iter().copied().collect();
     let mut found = HashMap::with_capacity(keys.len());
     for chunk in chunks(&keys) {
-        let wanted = parameters(chunk.len(), 3);
+        let wanted = parameters(connection, chunk.len(), 3);
         let sql = format!(
             "with wanted (site, lane_number, epoch_number) as (values {wanted}) \
              select site_id, lane, epoch, committed, head_seen from wanted \
