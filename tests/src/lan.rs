@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use rumqttc::{AsyncClient, Event, EventLoop, MqttOptions, Packet, PublishOptions, QoS};
+use rumqttc::{AsyncClient, Event, EventLoop, MqttOptions, NetworkOptions, Packet, PublishOptions, QoS};
 use serde_json::Value;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinHandle;
@@ -51,7 +51,10 @@ impl Lan {
         options.set_keep_alive(10);
         options.set_clean_session(false);
         options.set_max_packet_size(1 << 20, 1 << 20);
-        let (client, events) = AsyncClient::builder(options).capacity(REQUESTS_MAX).build();
+        let (client, mut events) = AsyncClient::builder(options).capacity(REQUESTS_MAX).build();
+        let mut network = NetworkOptions::new();
+        network.set_tcp_nodelay(true);
+        events.set_network_options(network);
         let (sender, confirmed) = mpsc::unbounded_channel();
         let (up, mut is_up) = mpsc::channel(1);
         let task = tokio::spawn(listen(client.clone(), events, sender, up));

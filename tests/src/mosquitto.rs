@@ -77,7 +77,7 @@ impl Mosquitto {
         let mut text = String::new();
         // Started by root, mosquitto would change into a user who cannot read our folder.
         writeln!(text, "user {}", child::output("id", Command::new("id").arg("-un"))?.trim())?;
-        writeln!(text, "log_dest stderr\npersistence_location {}/\n{settings}", store.display())?;
+        writeln!(text, "log_dest stderr\nset_tcp_nodelay true\npersistence_location {}/\n{settings}", store.display())?;
         writeln!(text, "listener {port} 127.0.0.1\n{listener_settings}")?;
         std::fs::write(&config, text)?;
         let log = folder.join(format!("{name}.log"));

@@ -1,0 +1,91 @@
+//! `./run bench`: what the programs cost and how long things take, measured on the machine at hand.
+//!
+//! A number alone says more about the machine than about the program, so each stands beside a peer or a limit that was
+//! measured in the same run: [`alarm`] presses real buttons and in turn asks what two bare MQTT hops and two syncs cost
+//! ([`limit`]); [`ingest`] floods a hub from five hundred gateways' certificates and in the same run writes the same rows with
+//! nothing but SQLite ([`peer`]). The figures go into `target/bench/report.json` and a table.
+//!
+//! Everything runs on free loopback ports with data of its own, is bounded in count and time, and ends with this program.
+//! `--quick` makes everything shorter; `--only alarm` or `--only ingest` runs one part.
+
+mod alarm;
+mod bare;
+mod edge;
+mod gateways;
+mod ingest;
+mod ledger;
+mod limit;
+mod load;
+mod peer;
+mod process;
+mod report;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use tongluo_tests::scene::Folder;
+
+use report::Report;
+
+/// How much is measured.
+#[derive(Clone, Copy, Debug)]
+struct Size {
+    /// Presses, one at a time, each followed by one look at the limit.
+    presses: usize,
+    /// Gateways that fill the ledger.
+    gateways: usize,
+    /// Seconds during which their entries are counted.
+    ingest_s: u64,
+    /// Starts of a gateway.
+    starts: usize,
+    /// Seconds a program is left alone before its memory is read.
+    idle_s: u64,
+}
+
+const FULL: Size = Size { presses: 600, gateways: 500, ingest_s: 20, starts: 7, idle_s: 20 };
+const QUICK: Size = Size { presses: 60, gateways: 50, ingest_s: 4, starts: 3, idle_s: 3 };
+
+struct Arguments {
+    size: Size,
+    only: Option<String>,
+    report: PathBuf,
+}
+
+fn arguments() -> Result<Arguments> {
+    let mut arguments = Arguments { size: FULL, only: None, report: PathBuf::from("target/bench/report.json") };
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "--quick" => arguments.size = QUICK,
+            "--only" => arguments.only = Some(words.next().context("--only wants alarm or ingest")?),
+            "--report" => arguments.report = words.next().context("--report wants a path")?.into(),
+            other => bail!("{other:?} is not known; allowed: --quick, --only alarm|ingest, --report PATH"),
+        }
+    }
+    Ok(arguments)
+}
+
+fn main() -> Result<()> {
+    let Arguments { size, only, report: path } = arguments()?;
+    let wanted = |part: &str| only.as_deref().is_none_or(|only| only == part);
+    let folder = Folder::new("bench")?;
+    let mut report = Report::default();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let measured = runtime.block_on(async {
+        if wanted("alarm") {
+            alarm::measure(&folder, size, &mut report).await.context("the way of a press")?;
+        }
+        if wanted("ingest") {
+            ingest::measure(&folder, size, &mut report).await.context("filling the ledger")?;
+        }
+        Ok::<_, anyhow::Error>(())
+    });
+    // What was measured before something failed is worth as much as before.
+    report.write(&path)?;
+    std::io::stdout().write_all(report.table().as_bytes())?;
+    if measured.is_err() {
+        std::io::stderr().write_all(folder.tails().as_bytes())?;
+    }
+    measured
+}
