@@ -1,6 +1,8 @@
 //! The gateway as it is installed: a real village broker on one side, a real broker with mutual TLS on the other, `kill -9` in
 //! between. Needs `mosquitto` and `mosquitto_passwd`.
 
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
 mod support;
 
 use std::collections::BTreeSet;
@@ -33,6 +35,19 @@ struct Scene {
 }
 
 impl Scene {
+    /// What the hub was told of the devices' names, in the order of the presses.
+    fn names_of_presses(&self) -> Vec<String> {
+        let ledger = self.hub.ledger.borrow();
+        ledger
+            .entries
+            .iter()
+            .filter_map(|held| match Event::parse(held.kind, &held.body) {
+                Ok(Event::Press(press)) => press.name.map(ToOwned::to_owned),
+                _ => None,
+            })
+            .collect()
+    }
+
     /// Everything runs; the gateway is enrolled, has been there once, and does not run now.
     async fn set() -> Self {
         let folders = ["lan", "hub", "edge"].map(TempDir::new);
@@ -90,17 +105,7 @@ fn a_press_of_either_family_reaches_the_ledger_and_its_button() {
         assert_eq!(confirmations[2]["device"], format!("zigbee:{ZIGBEE}"));
         assert!(confirmations[2]["source_key"].is_null());
 
-        let ledger = scene.hub.ledger.borrow();
-        let names: Vec<_> = ledger
-            .entries
-            .iter()
-            .filter_map(|held| match Event::parse(held.kind, &held.body) {
-                Ok(Event::Press(press)) => press.name.map(ToOwned::to_owned),
-                _ => None,
-            })
-            .collect();
-        assert_eq!(names, ["井边", NAME]);
-        drop(ledger);
+        assert_eq!(scene.names_of_presses(), ["井边", NAME]);
         assert!(scene.gateway.stop());
         until("the farewell", || scene.hub.ledger.borrow().states.last().is_some_and(|s| s == r#"{"online":false}"#))
             .await;

@@ -72,8 +72,6 @@ struct Committing {
     facts: Vec<oneshot::Receiver<()>>,
     press: Option<Pressed>,
     ack: Option<(ManualAck, Session)>,
-    /// The key by which the broker's repetition of the message would be recognised.
-    redelivery_key: Option<String>,
 }
 
 struct Pressed {
@@ -113,8 +111,7 @@ impl Field {
         let (client, connection) = Connection::new(options, clock);
         let (committing, inbox) = mpsc::unbounded_channel();
         let shared = Rc::new(Shared::default());
-        let confirmer =
-            Confirmer { inbox, client: client.clone(), journal: journal.clone(), shared: shared.clone(), clock };
+        let confirmer = Confirmer { inbox, client: client.clone(), shared: shared.clone(), clock };
         let field = Self {
             machine: Machine::new(config.supervision_interval_s, memory),
             clock,
@@ -211,17 +208,14 @@ impl Field {
             packet_id: publish.pkid,
         };
         let ack = self.client.prepare_ack(publish).map(|ack| (ack, self.shared.session.get()));
-        let mut committing =
-            Committing { entries: Vec::new(), facts: Vec::new(), press: None, ack, redelivery_key: None };
+        let mut committing = Committing { entries: Vec::new(), facts: Vec::new(), press: None, ack };
         for effect in self.machine.handle(now, &message) {
             match effect {
                 Effect::Press { draft, device, source_key } => {
-                    committing.note_redelivery(&draft.source);
                     let receipt = self.journal.append(draft);
                     committing.press = Some(Pressed { receipt, device, source_key });
                 }
                 Effect::Append(draft) => {
-                    committing.note_redelivery(&draft.source);
                     committing.entries.push(self.journal.append(draft));
                 }
                 Effect::Remember(fact) => committing.facts.push(self.journal.remember(fact)),
@@ -240,18 +234,10 @@ impl Field {
     }
 }
 
-impl Committing {
-    fn note_redelivery(&mut self, source: &Option<crate::journal::Source>) {
-        let key = source.as_ref().map(|source| &source.key).filter(|key| key.starts_with(REDELIVERY));
-        self.redelivery_key = key.cloned().or(self.redelivery_key.take());
-    }
-}
-
 /// Waits for commits, one message after the other, and then tells: the button, and the broker.
 pub(crate) struct Confirmer {
     inbox: mpsc::UnboundedReceiver<Committing>,
     client: AsyncClient,
-    journal: Journal,
     shared: Rc<Shared>,
     clock: Clock,
 }
@@ -280,11 +266,8 @@ impl Confirmer {
         }
         let Some((ack, session)) = committing.ack else { return Some(()) };
         // An acknowledgement of an earlier connection could fall on another message.
-        if session == self.shared.session.get()
-            && self.client.try_manual_ack(ack).is_ok()
-            && let Some(key) = committing.redelivery_key
-        {
-            self.journal.remember_lazily(Fact::Settled(key));
+        if session == self.shared.session.get() {
+            let _ = self.client.try_manual_ack(ack);
         }
         Some(())
     }

@@ -137,9 +137,7 @@ fn rescue(store: &Store, damage: &mut Damage) -> rusqlite::Result<()> {
         }
     }
     let bytes: usize = saved.iter().flat_map(|(_, entries)| entries).map(|entry| entry.body.len() + ENTRY_BYTES).sum();
-    while store.bytes_free()? < bytes as u64 * 2 && store.grow(BLOCK_BYTES)? {
-        store.release_block()?;
-    }
+    store.stock_up(BLOCK_BYTES, bytes as u64 * 2)?;
     store.begin()?;
     for (stream, entries) in &saved {
         store.adopt(stream, entries)?;

@@ -166,16 +166,13 @@ impl Writer {
 
     /// Sees to it that the next commits find free pages. `false`: the disk is full.
     pub(super) fn keep_stock(&mut self) -> rusqlite::Result<bool> {
-        if self.store.bytes_free()? >= STOCK_BYTES_MIN { Ok(true) } else { self.stock_up() }
+        if self.store.bytes_free()? >= STOCK_BYTES_MIN { Ok(true) } else { self.stock_up(1) }
     }
 
-    /// Takes a block of the disk for the next commits. `false`: the disk is full.
-    pub(super) fn stock_up(&mut self) -> rusqlite::Result<bool> {
-        let grown = self.store.grow(BLOCK_BYTES)?;
+    /// Takes blocks of the disk for the next commits. `false`: the disk is full.
+    pub(super) fn stock_up(&mut self, blocks: u32) -> rusqlite::Result<bool> {
+        let grown = self.store.stock_up(BLOCK_BYTES, u64::from(blocks) * u64::from(BLOCK_BYTES))?;
         self.disk_is_full = !grown;
-        if grown {
-            self.store.release_block()?;
-        }
         Ok(grown)
     }
 

@@ -94,8 +94,6 @@ pub(crate) enum Fact {
     Directory(Vec<(String, DeviceKey)>),
     /// Whether a device holds its alarm raised: only the change counts as a press.
     AlarmLevel(DeviceKey, bool),
-    /// An event's key will not come again.
-    Settled(String),
     /// No event key that starts so will come again.
     SettledAll(&'static str),
 }

@@ -331,10 +331,6 @@ impl Store {
             .map(drop)
     }
 
-    pub(super) fn forget_source(&self, key: &str) -> rusqlite::Result<()> {
-        self.connection.prepare_cached("delete from source where key = ?1")?.execute([key]).map(drop)
-    }
-
     pub(super) fn forget_sources_starting(&self, start: &str) -> rusqlite::Result<()> {
         self.connection
             .prepare_cached("delete from source where substr(key, 1, length(?1)) = ?1")?
@@ -475,6 +471,20 @@ impl Store {
             .and_then(|_| self.checkpoint());
         self.bound_pages(self.number("pragma page_count")?)?;
         result.map(|()| true)
+    }
+
+    /// Makes room for the next commits: as many blocks as hold `bytes` are added, then turned into free pages together. One
+    /// after the other would not do: SQLite would make the second of the first one's pages. `false`: the disk is full.
+    pub(super) fn stock_up(&self, block_bytes: u32, bytes: u64) -> rusqlite::Result<bool> {
+        let blocks = bytes.div_ceil(block_bytes.into());
+        let mut grown = 0;
+        while grown < blocks && self.grow(block_bytes)? {
+            grown += 1;
+        }
+        for _ in 0..grown {
+            self.release_block()?;
+        }
+        Ok(grown == blocks)
     }
 
     fn write_zeros(&self, from: u64, bytes: u64) -> std::io::Result<()> {

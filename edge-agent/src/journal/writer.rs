@@ -285,8 +285,8 @@ impl Writer {
     /// block by block.
     fn commit_with_reserve(&mut self, group: &mut Group) -> rusqlite::Result<Written> {
         let mut result = self.commit(group);
-        for _ in 0..GROWTH_PER_GROUP_MAX {
-            if !result.as_ref().is_err_and(is_full) || !self.stock_up()? {
+        for blocks in 1..=GROWTH_PER_GROUP_MAX {
+            if !result.as_ref().is_err_and(is_full) || !self.stock_up(blocks)? {
                 break;
             }
             result = self.commit(group);
@@ -372,7 +372,6 @@ impl Writer {
         match fact {
             Fact::Directory(names) => self.store.replace_directory(names),
             Fact::AlarmLevel(device, raised) => self.store.put_alarm_level(*device, *raised),
-            Fact::Settled(key) => self.store.forget_source(key),
             Fact::SettledAll(start) => self.store.forget_sources_starting(start),
         }
     }
