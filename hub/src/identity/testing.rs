@@ -9,7 +9,8 @@ use crate::web::Language;
 
 /// Makes an account of this role and region, logs it in, and returns the `Cookie` header.
 pub(crate) async fn begin_session(store: &Store, role: Role, region: &RegionCode, now_ms: i64) -> String {
-    let token: [u8; 32] = std::array::from_fn(|_| 0).map(|_: u8| ids::opaque().as_bytes()[0]);
+    let mut token = [0; 32];
+    getrandom::fill(&mut token).unwrap();
     let id = ids::opaque();
     let account_id = AccountId::from_known(id.clone());
     let account = NewAccount {

@@ -15,7 +15,7 @@ use super::take::{Lateness, Place, lost_report};
 use crate::fault;
 use crate::fleet::presence;
 use crate::ids::{RegionCode, SiteId};
-use crate::live::{self, Draft};
+use crate::live::Draft;
 
 /// What the previous heartbeat of each site said.
 #[derive(Debug, Default)]
@@ -125,14 +125,6 @@ pub(super) async fn take_beat(
     };
     drafts.extend(presence::beat(connection, now_ms, site_id, &heard).await?);
     Ok((finding.asks, drafts))
-}
-
-/// Appends what a group of heartbeats changed; the counter of the change log is taken last.
-pub(super) async fn finish(connection: &mut AnyConnection, now_ms: i64, drafts: &[Draft]) -> Result<(), sqlx::Error> {
-    if !drafts.is_empty() {
-        live::append(connection, now_ms, drafts).await?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

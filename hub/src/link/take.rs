@@ -270,10 +270,7 @@ impl<'a> Meaning<'a> {
         for report in &self.faults {
             drafts.extend(fault::take(connection, now_ms, report).await?);
         }
-        if !drafts.is_empty() {
-            live::append(connection, now_ms, &drafts).await?;
-        }
-        Ok(())
+        live::append(connection, now_ms, &drafts).await
     }
 }
 

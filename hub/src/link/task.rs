@@ -23,7 +23,7 @@ use crate::broker::{Arrival, Arrivals, Broker, DownLeaf, UpLeaf};
 use crate::clock;
 use crate::fleet::presence;
 use crate::ids::SiteId;
-use crate::live::Live;
+use crate::live::{self, Live};
 use crate::store::Store;
 
 /// Arrivals that are sorted and not taken yet; more wait in the broker's queue, where nobody sees which are urgent.
@@ -205,7 +205,7 @@ impl Intake {
                 }
             }
         }
-        beat::finish(&mut transaction, now_ms, &drafts).await?;
+        live::append(&mut transaction, now_ms, &drafts).await?;
         transaction.commit().await?;
         if !drafts.is_empty() {
             self.live.notify();

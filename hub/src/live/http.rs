@@ -122,6 +122,7 @@ impl Stream {
         }
         let mut beat = tokio::time::interval(BEAT_EVERY);
         beat.reset();
+        let mut sessions_ended = self.room.identity.sessions_ended();
         loop {
             tokio::select! {
                 event = self.tail.recv() => match event {
@@ -133,6 +134,7 @@ impl Stream {
                     self.check_right().await?;
                     self.beat().await?;
                 }
+                Ok(()) = sessions_ended.changed() => self.check_right().await?,
                 () = self.sender.closed() => return Err(Ended),
             }
         }
