@@ -11,6 +11,7 @@ use crate::fleet::Authority;
 use crate::identity;
 use crate::lock::DataLock;
 use crate::region;
+use crate::seal::Seal;
 use crate::store::Store;
 
 /// What `init` made. The password is nowhere else.
@@ -51,6 +52,7 @@ pub async fn init(config: &Config, regions: Option<&Path>) -> anyhow::Result<Mad
         None => None,
     };
     let authority = Authority::create(&config.data_dir, now_ms)?;
+    Seal::open(&config.data_dir)?;
     let store = Store::open(&config.store()).await.context("cannot open the database")?;
     let county = region::seed(&store, csv.as_deref()).await?;
     let (username, password) = identity::create_first_administrator(&store, &county, now_ms).await?;

@@ -11,6 +11,7 @@
 //! | `client.pem`, `client-key.pem` | the hub as a client of an external broker, CN `tongluo-hub` |
 //! | `revoked.pem` | revocation list for an external broker |
 //! | `order-key.pem` | Ed25519, PKCS #8: the root from which the right to give orders is delegated |
+//! | `seal-key` | for secrets at rest, kept by `seal.rs` |
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -32,9 +33,9 @@ use sha2::{Digest, Sha256};
 use x509_parser::prelude::{GeneralName, X509Certificate};
 use x509_parser::time::ASN1Time;
 
-use super::key_file::{read, write_private, write_public};
 use super::request::GatewayKey;
 use crate::ids::{GatewayId, SiteId};
+use crate::key_file::{read, write_private, write_public};
 
 const DAY_MS: i64 = 24 * 3600 * 1000;
 /// The authority outlives the boxes that pin it.

@@ -10,7 +10,6 @@ mod claim;
 pub mod device;
 mod enrolment;
 mod http;
-mod key_file;
 pub mod presence;
 mod request;
 mod roster;

@@ -13,16 +13,16 @@ const PRIVATE: u32 = 0o600;
 const PUBLIC: u32 = 0o644;
 
 /// Writes a key.
-pub(super) fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
+pub(crate) fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
     write(path, text, PRIVATE)
 }
 
 /// Writes something that is no secret.
-pub(super) fn write_public(path: &Path, text: &str) -> anyhow::Result<()> {
+pub(crate) fn write_public(path: &Path, text: &str) -> anyhow::Result<()> {
     write(path, text, PUBLIC)
 }
 
-pub(super) fn read(path: &Path) -> anyhow::Result<String> {
+pub(crate) fn read(path: &Path) -> anyhow::Result<String> {
     std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
