@@ -154,6 +154,22 @@ impl FromStr for PressId {
     }
 }
 
+impl<C> minicbor::Encode<C> for PressId {
+    fn encode<W: encode::Write>(&self, e: &mut Encoder<W>, _: &mut C) -> Result<(), encode::Error<W::Error>> {
+        let mut text = KeyWriter { bytes: [0; DEVICE_KEY_BYTES_MAX], length: 0 };
+        fmt::write(&mut text, format_args!("{self}")).expect("16 digits, a dash and 19 digits fit");
+        let text = core::str::from_utf8(&text.bytes[..text.length]).expect("digits are ASCII");
+        e.str(text)?.ok()
+    }
+}
+
+impl<'b, C> minicbor::Decode<'b, C> for PressId {
+    fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, decode::Error> {
+        let at = d.position();
+        d.str()?.parse().map_err(|_| decode::Error::message("not a press id").at(at))
+    }
+}
+
 /// The longest [`DeviceKey`] in bytes: room for any serial number we have met, and small enough to be copied.
 pub const DEVICE_KEY_BYTES_MAX: usize = 64;
 

@@ -8,6 +8,8 @@
 //! `Lost` is no event: a receiver records it when a stream's `oldest` has passed its watermark.
 
 mod beat;
+mod camera_report;
+mod evidence;
 mod fault;
 mod press;
 mod started;
@@ -16,6 +18,8 @@ mod thinned;
 mod unknown_alarm;
 
 pub use beat::{Beat, JournalGauges, StreamState, Streams};
+pub use camera_report::{CAMERA_ID_BYTES_MAX, CameraReport, CameraState, StreamFacts};
+pub use evidence::{Evidence, EvidenceKind, EvidenceState};
 pub use fault::{Fault, code};
 pub use press::{Family, Press, Trigger};
 pub use started::Started;
@@ -49,6 +53,10 @@ pub enum Event<'a> {
     Started(Started<'a>),
     /// Kind 6: the journal was full and dropped routine entries.
     Thinned(Thinned),
+    /// Kind 7: how a camera is.
+    CameraReport(CameraReport<'a>),
+    /// Kind 8: what a camera saw of a press.
+    Evidence(Evidence<'a>),
     /// A kind that this code does not know, kept as it came.
     Unknown {
         /// The entry's kind.
@@ -68,6 +76,8 @@ impl<'a> Event<'a> {
             Fault::KIND => Self::Fault(Fault::parse(body)?),
             Started::KIND => Self::Started(Started::parse(body)?),
             Thinned::KIND => Self::Thinned(Thinned::parse(body)?),
+            CameraReport::KIND => Self::CameraReport(CameraReport::parse(body)?),
+            Evidence::KIND => Self::Evidence(Evidence::parse(body)?),
             kind => Self::Unknown { kind, body },
         })
     }
@@ -81,6 +91,8 @@ impl<'a> Event<'a> {
             Self::Fault(_) => Fault::KIND,
             Self::Started(_) => Started::KIND,
             Self::Thinned(_) => Thinned::KIND,
+            Self::CameraReport(_) => CameraReport::KIND,
+            Self::Evidence(_) => Evidence::KIND,
             Self::Unknown { kind, .. } => *kind,
         }
     }
@@ -95,6 +107,8 @@ impl<'a> Event<'a> {
             Self::Fault(fault) => fault.emit(buffer),
             Self::Started(started) => started.emit(buffer),
             Self::Thinned(thinned) => thinned.emit(buffer),
+            Self::CameraReport(report) => report.emit(buffer),
+            Self::Evidence(evidence) => evidence.emit(buffer),
             Self::Unknown { body, .. } => {
                 let capacity = buffer.len();
                 let room = buffer.get_mut(..body.len()).ok_or(Error::Full { what: "an unknown event", capacity })?;

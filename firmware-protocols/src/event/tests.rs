@@ -9,7 +9,7 @@ use proptest::option::of;
 use proptest::prelude::*;
 
 use super::*;
-use crate::id::{BootId, DeviceKey, Epoch, Lane, NUMBER_MAX, StreamKey};
+use crate::id::{BootId, DeviceKey, Epoch, Lane, NUMBER_MAX, PressId, StreamKey};
 use crate::link::{ENTRY_BODY_BYTES_MAX, STREAMS_MAX};
 
 fn emitted(event: &Event<'_>) -> Vec<u8> {
@@ -30,6 +30,99 @@ fn press() -> Press<'static> {
         name: None,
         battery_percent: Some(100),
     }
+}
+
+fn camera_report() -> CameraReport<'static> {
+    CameraReport {
+        camera: "c1",
+        state: CameraState::NoFrames,
+        since_ms: 1,
+        detail: "",
+        main: Some(StreamFacts { codec: "h265", width: 1920, height: 1080 }),
+        sub: None,
+        recorded_from_ms: None,
+        recorded_bytes: Some(24),
+        last_frame_ms: None,
+        heard_ms: 2,
+    }
+}
+
+fn evidence() -> Evidence<'static> {
+    Evidence {
+        press: PressId { epoch: Epoch::from_random(0x1a2b), sequence: 7 },
+        camera: "c1",
+        kind: EvidenceKind::Clip,
+        state: EvidenceState::Saved,
+        reason: None,
+        sha256: Some([0xab; 32]),
+        bytes: Some(9),
+        media_type: Some("video/mp4"),
+        from_ms: 1,
+        to_ms: 2,
+    }
+}
+
+#[test]
+fn known_bytes_of_a_camera_report() {
+    let expected = [
+        &[0xa7, 1, 0x62][..],
+        b"c1",
+        &[2, 0x69],
+        b"no_frames",
+        &[3, 1, 4, 0x60, 5, 0xa3, 1, 0x64],
+        b"h265",
+        &[2, 0x19, 0x07, 0x80, 3, 0x19, 0x04, 0x38, 8, 0x18, 24, 10, 2],
+    ]
+    .concat();
+    assert_eq!(emitted(&Event::CameraReport(camera_report())), expected);
+    assert_eq!(Event::parse(7, &expected), Ok(Event::CameraReport(camera_report())));
+}
+
+#[test]
+fn known_bytes_of_evidence() {
+    let expected = [
+        &[0xa9, 1, 0x72][..],
+        b"0000000000001a2b-7",
+        &[2, 0x62],
+        b"c1",
+        &[3, 0x64],
+        b"clip",
+        &[4, 0x65],
+        b"saved",
+        &[6, 0x58, 32],
+        &[0xab; 32],
+        &[7, 9, 8, 0x69],
+        b"video/mp4",
+        &[9, 1, 10, 2],
+    ]
+    .concat();
+    assert_eq!(emitted(&Event::Evidence(evidence())), expected);
+    assert_eq!(Event::parse(8, &expected), Ok(Event::Evidence(evidence())));
+}
+
+#[test]
+fn evidence_of_no_press_or_with_half_a_hash_is_an_error() {
+    let good = emitted(&Event::Evidence(evidence()));
+    let at = good.windows(2).position(|two| two == b"-7").unwrap();
+    let no_press = [&good[..at + 1], b"0", &good[at + 2..]].concat();
+    assert!(Evidence::parse(&no_press).is_err(), "a press without a sequence was taken");
+    let at = good.windows(2).position(|two| two == [0x58, 32]).unwrap();
+    let half = [&good[..at], &[0x50], &good[at + 2..at + 18], &good[at + 34..]].concat();
+    assert!(Evidence::parse(&half).is_err(), "a hash of 16 bytes was taken");
+}
+
+#[test]
+fn a_word_about_a_camera_that_is_not_known_is_kept_and_is_a_fault() {
+    for state in CameraState::ALL {
+        assert_eq!(CameraState::from_name(state.name()), state);
+        assert_eq!(state.is_fault(), !matches!(state.name(), "ok" | "starting"));
+    }
+    let odd = CameraReport { state: CameraState::Other("stolen"), ..camera_report() };
+    assert_eq!(Event::parse(7, &emitted(&Event::CameraReport(odd))), Ok(Event::CameraReport(odd)));
+    assert!(odd.state.is_fault());
+    let (kind, state) = (EvidenceKind::Other("sound"), EvidenceState::Other("half"));
+    let odd = Evidence { kind, state, sha256: None, bytes: None, media_type: None, ..evidence() };
+    assert_eq!(Event::parse(8, &emitted(&Event::Evidence(odd))), Ok(Event::Evidence(odd)));
 }
 
 #[test]
@@ -138,6 +231,23 @@ fn the_largest_event_of_each_kind_fits_an_entry() {
         }),
         Event::Fault(Fault { source: long, code: long, detail: long, active: true }),
         Event::Started(Started { version: long, boot_id: BootId::from_random(u64::MAX), configuration: long }),
+        Event::CameraReport(CameraReport {
+            camera: long,
+            state: CameraState::Other(long),
+            detail: long,
+            main: Some(StreamFacts { codec: long, width: u16::MAX, height: u16::MAX }),
+            sub: Some(StreamFacts { codec: long, width: u16::MAX, height: u16::MAX }),
+            recorded_bytes: Some(u64::MAX),
+            ..camera_report()
+        }),
+        Event::Evidence(Evidence {
+            camera: long,
+            kind: EvidenceKind::Other(long),
+            state: EvidenceState::Other(long),
+            reason: Some(long),
+            media_type: Some(long),
+            ..evidence()
+        }),
     ];
     for event in events {
         let bytes = emitted(&event);
@@ -150,6 +260,11 @@ fn the_largest_event_of_each_kind_fits_an_entry() {
             Event::Supervision(supervision) => assert_eq!(supervision.name, Some(clipped)),
             Event::Fault(fault) => assert_eq!(fault.detail, clipped),
             Event::Started(started) => assert_eq!(started.configuration, clipped),
+            Event::CameraReport(report) => {
+                assert_eq!((report.detail, report.sub.unwrap().codec), (clipped, clipped));
+                assert_eq!(report.camera, clip(long, CAMERA_ID_BYTES_MAX));
+            }
+            Event::Evidence(evidence) => assert_eq!(evidence.reason, Some(clipped)),
             other => panic!("{other:?}"),
         }
     }
@@ -283,6 +398,47 @@ proptest! {
     }
 
     #[test]
+    fn camera_reports_round_trip(
+        texts: [String; 4], sizes in of(any::<(u16, u16)>()), since_ms: i64, recorded_from_ms: Option<i64>,
+        recorded_bytes: Option<u64>, last_frame_ms: Option<i64>, heard_ms: i64,
+    ) {
+        let [camera, state, detail, codec] = [0, 1, 2, 3].map(|index| clip(&texts[index], 40));
+        let facts = sizes.map(|(width, height)| StreamFacts { codec, width, height });
+        same(Event::CameraReport(CameraReport {
+            camera,
+            state: CameraState::from_name(state),
+            since_ms,
+            detail,
+            main: facts,
+            sub: facts,
+            recorded_from_ms,
+            recorded_bytes,
+            last_frame_ms,
+            heard_ms,
+        }))?;
+    }
+
+    #[test]
+    fn evidence_round_trips(
+        epoch: u64, sequence in 1..=NUMBER_MAX, texts: [String; 3], reason in of(any_text()), sha256: Option<[u8; 32]>,
+        bytes: Option<u64>, media_type in of(any_text()), from_ms: i64, to_ms: i64,
+    ) {
+        let [camera, kind, state] = [0, 1, 2].map(|index| clip(&texts[index], 40));
+        same(Event::Evidence(Evidence {
+            press: PressId { epoch: Epoch::from_random(epoch), sequence },
+            camera,
+            kind: EvidenceKind::from_name(kind),
+            state: EvidenceState::from_name(state),
+            reason: reason.as_deref(),
+            sha256,
+            bytes,
+            media_type: media_type.as_deref(),
+            from_ms,
+            to_ms,
+        }))?;
+    }
+
+    #[test]
     fn beats_round_trip(states in vec_of((any::<bool>(), any::<u64>(), 0..=NUMBER_MAX, 0..=NUMBER_MAX), 0..64), uptime_ms: u64) {
         let streams: Vec<_> = states
             .into_iter()
@@ -296,7 +452,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_panic(kind in 0..8u16, bytes: Vec<u8>) {
+    fn no_bytes_panic(kind in 0..10u16, bytes: Vec<u8>) {
         let _ = Event::parse(kind, &bytes);
         if let Ok(beat) = Beat::parse(&bytes) {
             beat.streams.iter().for_each(drop);

@@ -166,7 +166,8 @@ impl<'a> Meaning<'a> {
             Ok(Event::Fault(fault)) => self.faults.push(fault_report(place, &fault)),
             Ok(Event::Started(started)) => self.started.push((&place.key.site_id, started)),
             Ok(Event::Thinned(thinned)) => self.faults.push(thinned_report(place, thinned)),
-            Ok(Event::Unknown { kind, .. }) => {
+            Ok(event @ (Event::CameraReport(_) | Event::Evidence(_) | Event::Unknown { .. })) => {
+                let kind = event.kind();
                 self.keep_flagged(place, entry, flag::UNKNOWN_KIND, &format!("kind {kind} is not known here"));
                 return Some(flag::UNKNOWN_KIND);
             }
