@@ -10,6 +10,7 @@ use std::future::Future;
 use std::rc::Rc;
 
 use support::broker::Broker;
+use support::deaf::{DeafBroker, FLEETING_FRAME, KEPT_FRAME, Told};
 use support::gateway::Gateway;
 use support::hub::{Authority, CODE, Hub, SITE};
 use support::village::{LORAWAN, NAME, Village, ZIGBEE};
@@ -182,6 +183,35 @@ fn nothing_is_lost_or_repeated_when_the_brokers_are_killed() {
         }
         scene.hub.until_presses(number as usize).await;
         scene.assert_exactly_once(number as usize);
+    });
+}
+
+#[test]
+fn a_broker_that_takes_no_confirmations_is_dialled_again_and_keeps_what_was_not_confirmed() {
+    on_one_thread(async {
+        let folder = TempDir::new("deaf");
+        let broker = DeafBroker::listen().await;
+        let mut gateway = Gateway::new(folder.path(), broker.port);
+        gateway.start();
+        let told = || broker.told.borrow().clone();
+        until("the message to be acknowledged", || told().iter().any(|told| matches!(told, Told::Acknowledged(_))))
+            .await;
+        let confirmed = |wanted: u32, on: usize| {
+            let is_wanted = |key: &str| key == format!("{LORAWAN}/{wanted}/d-{wanted}");
+            let ids = told().into_iter().filter_map(move |told| match told {
+                Told::Confirmed(number, press, key) if number == on && is_wanted(&key) => Some(press),
+                _ => None,
+            });
+            ids.collect::<BTreeSet<_>>()
+        };
+        for frame in [KEPT_FRAME, FLEETING_FRAME] {
+            until("the confirmation to be said again", || confirmed(frame, 2).len() == 1).await;
+            assert_eq!(confirmed(frame, 1), confirmed(frame, 2), "the same frame is the same press");
+        }
+        let acknowledged = told().into_iter().filter(|told| matches!(told, Told::Acknowledged(_))).collect::<Vec<_>>();
+        assert_eq!(acknowledged, [Told::Acknowledged(2)], "not before its confirmation was taken");
+        assert!(gateway.log().contains("it took none of"), "{}", gateway.log());
+        assert!(gateway.stop());
     });
 }
 

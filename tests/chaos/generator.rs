@@ -95,7 +95,7 @@ impl Generator {
         let deadline = clock::now() + LAST_WORDS;
         while !self.unconfirmed.is_empty() {
             if clock::now() > deadline {
-                // Nothing was promised for these, so nothing is broken; but the run says how many there are.
+                // Whoever judges the run has their number.
                 break;
             }
             self.listen()?;

@@ -1,5 +1,5 @@
 //! The kill run: `kill -9` over hub, gateways and brokers, at random, while buttons are pressed. Afterwards every press that a
-//! gateway had confirmed must be in the ledger exactly once.
+//! gateway had confirmed must be in the ledger exactly once, and every frame that its device repeats must be confirmed in the end.
 //!
 //! The generator records what gateways confirmed; the checker compares that with the ledger. Neither shares code with the
 //! system. A run is repeated by its seed as far as chance is concerned; what the programs are doing when they are hit is
@@ -117,6 +117,7 @@ async fn one(folder: &Folder, shape: Shape, size: Size) -> Result<String> {
         clock::now().duration_since(started).as_secs(),
     );
     ensure!(verdict.lost == 0 && verdict.twice == 0, "{told}");
+    ensure!(unconfirmed == 0, "the light of some buttons stays dark: {told}");
     Ok(told)
 }
 

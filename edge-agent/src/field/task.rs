@@ -1,20 +1,18 @@
 //! The task between the village's broker, the machine and the journal.
 
-use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use rumqttc::{AckMode, AsyncClient, ManualAck, MqttOptions, Publish, PublishOptions, QoS, SubscribeFilterInput};
-use serde::Serialize;
-use tokio::sync::{mpsc, oneshot, watch};
+use rumqttc::{AckMode, MqttOptions, Publish};
+use tokio::sync::{mpsc, watch};
 use tongluo_protocols::event::code;
-use tongluo_protocols::id::DeviceKey;
 
+use super::confirm::{Committing, Confirmer, Pressed};
 use super::machine::{Effect, Machine, Message, Now, REDELIVERY, fault};
 use crate::clock::Clock;
 use crate::config::LanConfig;
-use crate::journal::{Fact, Journal, Memory, Receipt};
-use crate::mqtt::{self, Connection, Happened, Session};
+use crate::journal::{Fact, Journal, Memory};
+use crate::mqtt::{self, Client, Connection, Happened, Session};
 use crate::uplink::Vitals;
 
 /// Our name at the village's broker. It must not change: under it the broker keeps messages while we are away.
@@ -23,15 +21,12 @@ const CLIENT_ID: &str = "tongluo-edge";
 /// What is listened to: Zigbee2MQTT with everything below it, and `ChirpStack`'s events.
 const SUBSCRIPTIONS: [&str; 2] = ["zigbee2mqtt/#", "application/+/device/+/event/+"];
 
-/// Where a press is confirmed to its button.
-const CONFIRMED_TOPIC: &str = "tongluo/confirmed";
-
 /// The longest message that is read: Zigbee2MQTT's list of a thousand devices has some megabytes. A longer one closes the
 /// connection, so a village's broker should refuse it (`message_size_limit`).
 const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// How many confirmations may wait for the broker. Above, a press is kept but its button is not told.
-const CONFIRMATIONS_MAX: u32 = 1_024;
+/// How long confirmations may wait for the village's broker, which is one hop away, before it is dialled again.
+const TAKE_TIMEOUT_MS: u64 = 5_000;
 
 /// The village's network is local: a broker that is silent for this long is gone.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
@@ -48,45 +43,16 @@ pub(crate) struct Field {
     journal: Journal,
     vitals: Rc<Vitals>,
     machine: Machine,
-    client: AsyncClient,
+    client: Client,
     /// Messages whose entries are being committed, in the order in which they came.
     committing: mpsc::UnboundedSender<Committing>,
-    shared: Rc<Shared>,
+    /// The present connection, while there is one, for those who answer on it.
+    line: watch::Sender<Option<Session>>,
     replay_until_ms: u64,
     away_since_ms: Option<u64>,
     /// Whether the hub knows the broker as away; `None` before it was told anything.
     told_away: Option<bool>,
     absence_told: bool,
-}
-
-/// What both tasks of the field look at.
-#[derive(Default)]
-struct Shared {
-    session: Cell<Session>,
-    confirmations: Cell<u32>,
-}
-
-/// A message whose entries are being committed.
-struct Committing {
-    entries: Vec<oneshot::Receiver<Receipt>>,
-    facts: Vec<oneshot::Receiver<()>>,
-    press: Option<Pressed>,
-    ack: Option<(ManualAck, Session)>,
-}
-
-struct Pressed {
-    receipt: oneshot::Receiver<Receipt>,
-    device: DeviceKey,
-    source_key: Option<String>,
-}
-
-/// The message on `tongluo/confirmed`.
-#[derive(Serialize)]
-struct Confirmed<'a> {
-    press: String,
-    device: &'a str,
-    source_key: Option<&'a str>,
-    at_ms: i64,
 }
 
 impl Field {
@@ -108,10 +74,10 @@ impl Field {
             options.set_credentials(username, password);
         }
         mqtt::keep_alive(&mut options, KEEP_ALIVE);
-        let (client, connection) = Connection::new(options, clock);
+        let (client, connection) = Connection::new(options, clock, TAKE_TIMEOUT_MS);
         let (committing, inbox) = mpsc::unbounded_channel();
-        let shared = Rc::new(Shared::default());
-        let confirmer = Confirmer { inbox, client: client.clone(), shared: shared.clone(), clock };
+        let (line, follow) = watch::channel(None);
+        let confirmer = Confirmer::new(inbox, client.clone(), follow, clock);
         let field = Self {
             machine: Machine::new(config.supervision_interval_s, memory),
             clock,
@@ -119,7 +85,7 @@ impl Field {
             vitals,
             client,
             committing,
-            shared,
+            line,
             replay_until_ms: 0,
             away_since_ms: None,
             told_away: None,
@@ -137,16 +103,12 @@ impl Field {
                 happened = connection.next() => happened,
                 _ = stop.wait_for(|stop| *stop) => return,
             };
-            self.shared.session.set(connection.session());
             match happened {
-                Some(Happened::Connected { session_present }) => self.connected(session_present),
+                Some(Happened::Connected { session_present }) => self.connected(connection.session(), session_present),
                 Some(Happened::Disconnected { reason }) => self.disconnected(&reason),
                 Some(Happened::Message(publish)) => {
-                    self.message(&publish);
+                    self.message(&publish, connection.session());
                     self.journal.has_room().await;
-                }
-                Some(Happened::Taken) => {
-                    self.shared.confirmations.set(self.shared.confirmations.get().saturating_sub(1));
                 }
                 Some(Happened::Subscribed { granted: true }) => tracing::info!("the village's devices are listened to"),
                 Some(Happened::Subscribed { granted: false }) => {
@@ -157,12 +119,11 @@ impl Field {
         }
     }
 
-    fn connected(&mut self, session_present: bool) {
+    fn connected(&mut self, session: Session, session_present: bool) {
         tracing::info!(lan.session_present = session_present, "connected to the village's broker");
-        let filters = SUBSCRIPTIONS.map(|filter| SubscribeFilterInput::new(filter, QoS::AtLeastOnce));
-        let _ = self.client.try_subscribe_many(filters);
+        self.client.subscribe(SUBSCRIPTIONS);
+        self.line.send_replace(Some(session));
         self.vitals.lan_connected.set(true);
-        self.shared.confirmations.set(0);
         self.away_since_ms = None;
         self.absence_told = false;
         if session_present {
@@ -176,6 +137,7 @@ impl Field {
 
     fn disconnected(&mut self, reason: &str) {
         let now_ms = self.clock.mono_ms();
+        self.line.send_replace(None);
         self.vitals.lan_connected.set(false);
         let since_ms = *self.away_since_ms.get_or_insert(now_ms);
         if !std::mem::replace(&mut self.absence_told, true) {
@@ -196,7 +158,7 @@ impl Field {
         }
     }
 
-    fn message(&mut self, publish: &Publish) {
+    fn message(&mut self, publish: &Publish, session: Session) {
         let now = Now { wall_ms: self.clock.utc_ms(), mono_ms: self.clock.mono_ms() };
         let topic = String::from_utf8_lossy(&publish.topic);
         let message = Message {
@@ -207,7 +169,7 @@ impl Field {
             replayed: publish.dup || now.mono_ms < self.replay_until_ms,
             packet_id: publish.pkid,
         };
-        let ack = self.client.prepare_ack(publish).map(|ack| (ack, self.shared.session.get()));
+        let ack = self.client.prepare_ack(publish).map(|ack| (ack, session));
         let mut committing = Committing { entries: Vec::new(), facts: Vec::new(), press: None, ack };
         for effect in self.machine.handle(now, &message) {
             match effect {
@@ -231,60 +193,5 @@ impl Field {
     fn count_devices(&self) {
         let count = u32::try_from(self.machine.devices_count()).unwrap_or(u32::MAX);
         self.vitals.devices_count.set(count);
-    }
-}
-
-/// Waits for commits, one message after the other, and then tells: the button, and the broker.
-pub(crate) struct Confirmer {
-    inbox: mpsc::UnboundedReceiver<Committing>,
-    client: AsyncClient,
-    shared: Rc<Shared>,
-    clock: Clock,
-}
-
-impl Confirmer {
-    /// Works until the field is gone.
-    pub(crate) async fn run(mut self) {
-        while let Some(committing) = self.inbox.recv().await {
-            if self.confirm(committing).await.is_none() {
-                // The journal is closing: what it did not commit stays with the broker.
-                return;
-            }
-        }
-    }
-
-    async fn confirm(&mut self, committing: Committing) -> Option<()> {
-        if let Some(Pressed { receipt, device, source_key }) = committing.press {
-            let receipt = receipt.await.ok()?;
-            self.publish(receipt, device, source_key.as_deref());
-        }
-        for entry in committing.entries {
-            entry.await.ok()?;
-        }
-        for fact in committing.facts {
-            fact.await.ok()?;
-        }
-        let Some((ack, session)) = committing.ack else { return Some(()) };
-        // An acknowledgement of an earlier connection could fall on another message.
-        if session == self.shared.session.get() {
-            let _ = self.client.try_manual_ack(ack);
-        }
-        Some(())
-    }
-
-    fn publish(&self, receipt: Receipt, device: DeviceKey, source_key: Option<&str>) {
-        let Some(press_id) = receipt.press_id() else { return };
-        let repeated = matches!(receipt, Receipt::Repeated(..));
-        tracing::info!(press.id = %press_id, press.repeated = repeated, device.key = %device, "a press is on disk");
-        if self.shared.confirmations.get() >= CONFIRMATIONS_MAX {
-            tracing::warn!(press.id = %press_id, "the village's broker does not take confirmations: the button is not told");
-            return;
-        }
-        let confirmed =
-            Confirmed { press: press_id.to_string(), device: device.as_str(), source_key, at_ms: self.clock.utc_ms() };
-        let payload = serde_json::to_vec(&confirmed).expect("texts and a number always serialize");
-        if self.client.try_publish(CONFIRMED_TOPIC, payload, PublishOptions::new(QoS::AtLeastOnce)).is_ok() {
-            self.shared.confirmations.set(self.shared.confirmations.get() + 1);
-        }
     }
 }

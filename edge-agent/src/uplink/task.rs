@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use rumqttc::{AsyncClient, LastWill, MqttOptions, Publish, PublishOptions, QoS, Transport};
+use rumqttc::{LastWill, MqttOptions, Publish, QoS, Transport};
 use tokio::sync::{mpsc, watch};
 use tongluo_protocols::id::{Sequence, StreamKey};
 use tongluo_protocols::link::{Ack, BATCH_BYTES_MAX, BatchWriter, Sender, SenderConfig, SenderInput, SenderOutput};
@@ -16,11 +16,15 @@ use super::follow::Following;
 use crate::clock::Clock;
 use crate::fleet::{Identity, tls};
 use crate::journal::Journal;
-use crate::mqtt::{self, Connection, Happened};
+use crate::mqtt::{self, Client, Connection, Happened};
 
 /// Shorter than the pause between beats, so that a quiet connection is really asked whether it lives: the client restarts this
 /// timer whenever it sends anything.
 const KEEP_ALIVE: Duration = Duration::from_secs(8);
+
+/// How long the hub's broker may take nothing of ours before it is dialled again: a batch crosses even a poor mobile line in a few
+/// seconds, and each one that is taken counts anew.
+const TAKE_TIMEOUT_MS: u64 = 30_000;
 
 /// Batches handed to the client and not yet taken by the broker. Four urgent ones and one routine one are the machine's own
 /// bound; twice as many mean that the broker has stopped taking.
@@ -48,12 +52,11 @@ pub(crate) struct Uplink {
     journal: Journal,
     vitals: Rc<Vitals>,
     topics: Topics,
-    client: AsyncClient,
+    client: Client,
     sender: Sender,
     following: Following,
     down: Down,
     connected: bool,
-    in_flight: u32,
     beat_at_ms: Option<u64>,
     /// Whether the present absence of the hub was logged.
     absence_told: bool,
@@ -76,7 +79,7 @@ impl Uplink {
         options.set_last_will(LastWill::new(&topics.state, r#"{"online":false}"#, QoS::AtLeastOnce, true));
         options.set_max_packet_size(MESSAGE_BYTES_MAX, MESSAGE_BYTES_MAX);
         mqtt::keep_alive(&mut options, KEEP_ALIVE);
-        let (client, connection) = Connection::new(options, clock);
+        let (client, connection) = Connection::new(options, clock, TAKE_TIMEOUT_MS);
         let uplink = Self {
             clock,
             journal,
@@ -87,7 +90,6 @@ impl Uplink {
             following: Following::default(),
             down: Down::default(),
             connected: false,
-            in_flight: 0,
             beat_at_ms: None,
             absence_told: false,
         };
@@ -136,7 +138,6 @@ impl Uplink {
                 tracing::info!("connected to the hub");
                 self.connected = true;
                 self.absence_told = false;
-                self.in_flight = 0;
                 self.greet();
                 self.sender.handle(now_ms, SenderInput::Connected);
             }
@@ -152,7 +153,6 @@ impl Uplink {
                 self.sender.handle(now_ms, SenderInput::Disconnected);
             }
             Happened::Message(publish) => self.message(publish).await,
-            Happened::Taken => self.in_flight = self.in_flight.saturating_sub(1),
             Happened::Subscribed { granted: true } => {}
             Happened::Subscribed { granted: false } => {
                 tracing::error!("the hub's broker refuses this gateway its own topics: nothing will be acknowledged");
@@ -163,7 +163,7 @@ impl Uplink {
     /// First things on a new connection: who we are, what we want to hear, how we are.
     fn greet(&mut self) {
         for topic in [&self.topics.up_ack, &self.topics.down] {
-            let _ = self.client.try_subscribe(topic, QoS::AtLeastOnce);
+            self.client.subscribe([topic.as_str()]);
         }
         let state = format!(r#"{{"online":true,"boot":"{}"}}"#, self.journal.boot_id());
         self.publish_state(state);
@@ -171,22 +171,21 @@ impl Uplink {
     }
 
     fn publish_state(&self, state: String) {
-        let options = PublishOptions::new(QoS::AtLeastOnce).retained();
-        let _ = self.client.try_publish(&self.topics.state, state, options);
+        let _ = self.client.publish_retained(&self.topics.state, state);
     }
 
     fn beat(&mut self) {
         let payload = beat(self.clock, &self.journal, &self.sender, &self.vitals);
-        let _ = self.client.try_publish(&self.topics.beat, payload, PublishOptions::new(QoS::AtMostOnce));
+        let _ = self.client.publish(&self.topics.beat, payload, QoS::AtMostOnce);
         self.beat_at_ms = Some(self.clock.mono_ms() + BEAT_MS);
     }
 
     fn farewell(&mut self) {
         if self.connected {
             self.publish_state(r#"{"online":false}"#.to_owned());
-            let _ = self.client.try_disconnect_with_timeout(FAREWELL);
+            self.client.disconnect(Some(FAREWELL));
         } else {
-            let _ = self.client.try_disconnect_now();
+            self.client.disconnect(None);
         }
     }
 
@@ -203,8 +202,7 @@ impl Uplink {
             let mut buffer = vec![0; Ack::BYTES_MAX];
             let length = ack.emit(&mut buffer).expect("a buffer of this length takes any ack");
             buffer.truncate(length);
-            let options = PublishOptions::new(QoS::AtLeastOnce);
-            let _ = self.client.try_publish(&self.topics.down_ack, buffer, options);
+            let _ = self.client.publish(&self.topics.down_ack, buffer, QoS::AtLeastOnce);
         }
     }
 
@@ -226,7 +224,7 @@ impl Uplink {
     /// Publishes one batch; answers the last sequence in it, `from - 1` if there was nothing to send or no room to.
     async fn send(&mut self, key: StreamKey, from: Sequence) -> Sequence {
         let nothing = from - 1;
-        if self.in_flight >= IN_FLIGHT_MAX {
+        if self.client.untaken_count() >= IN_FLIGHT_MAX {
             return nothing;
         }
         let Some(stream) = self.sender.streams().find(|state| state.key == key) else {
@@ -248,13 +246,6 @@ impl Uplink {
         }
         let through = batch.last().unwrap_or(nothing);
         let payload = batch.finish().to_vec();
-        let options = PublishOptions::new(QoS::AtLeastOnce);
-        match self.client.try_publish(&self.topics.up, payload, options) {
-            Ok(()) => {
-                self.in_flight += 1;
-                through
-            }
-            Err(_) => nothing,
-        }
+        self.client.publish(&self.topics.up, payload, QoS::AtLeastOnce).map_or(nothing, |_| through)
     }
 }

@@ -1,6 +1,7 @@
 //! Real brokers, a real gateway, and a hub made of a broker, a certificate authority and a receiver machine per stream.
 
 pub(crate) mod broker;
+pub(crate) mod deaf;
 pub(crate) mod gateway;
 pub(crate) mod hub;
 pub(crate) mod village;

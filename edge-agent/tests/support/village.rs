@@ -75,11 +75,8 @@ impl Village {
     }
 
     pub(crate) fn press_lorawan(&self, frame_count: u32) {
-        // FF 2E 01: a short press of a Milesight WS101.
-        let payload = format!(
-            r#"{{"deduplicationId":"d-{frame_count}","deviceInfo":{{"devEui":"{LORAWAN}","deviceName":"井边"}},"fCnt":{frame_count},"fPort":85,"data":"/y4B"}}"#
-        );
-        self.publish(&format!("application/1/device/{LORAWAN}/event/up"), &payload, false);
+        let (topic, payload) = lorawan(frame_count);
+        self.publish(&topic, &payload, false);
     }
 
     /// The press ids that were confirmed, in the order in which they were, with repetitions.
@@ -107,4 +104,12 @@ fn directory() -> String {
     format!(
         r#"[{{"ieee_address":"{ZIGBEE}","friendly_name":"{NAME}","type":"EndDevice","definition":{{"model":"TS0215A_sos"}}}}]"#
     )
+}
+
+/// Topic and payload of a LoRaWAN press. FF 2E 01: a short press of a Milesight WS101.
+pub(crate) fn lorawan(frame_count: u32) -> (String, String) {
+    let payload = format!(
+        r#"{{"deduplicationId":"d-{frame_count}","deviceInfo":{{"devEui":"{LORAWAN}","deviceName":"井边"}},"fCnt":{frame_count},"fPort":85,"data":"/y4B"}}"#
+    );
+    (format!("application/1/device/{LORAWAN}/event/up"), payload)
 }
