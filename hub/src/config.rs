@@ -25,6 +25,8 @@ pub struct Config {
     pub broker: BrokerConfig,
     /// Port of the broker that gateways are told, when it differs from the configured one (port forwarding).
     pub broker_public_port: Option<u16>,
+    /// Gateways' files and media.
+    pub gateways: GatewaysConfig,
     /// Alarms.
     pub alarm: AlarmConfig,
     /// `text` for people, `json` for log collectors. Default `text`.
@@ -44,6 +46,16 @@ pub struct HttpConfig {
     /// Key (PEM) of that certificate.
     pub key: Option<PathBuf>,
     /// Port that claims name, when it differs from the one listened on (port forwarding).
+    pub public_port: Option<u16>,
+}
+
+/// Where gateways send files and open their media connection.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GatewaysConfig {
+    /// HTTPS with mutual TLS, HTTP/1.1. Port 0 takes a free one. Default `0.0.0.0:8884`.
+    pub listen: SocketAddr,
+    /// Port that gateways are told when they enrol, when it differs from the one listened on (port forwarding).
     pub public_port: Option<u16>,
 }
 
@@ -75,6 +87,7 @@ impl Default for Config {
             http: HttpConfig::default(),
             broker: BrokerConfig::default(),
             broker_public_port: None,
+            gateways: GatewaysConfig::default(),
             alarm: AlarmConfig::default(),
             log_format: LogFormat::default(),
         }
@@ -90,6 +103,12 @@ impl Default for HttpConfig {
             key: None,
             public_port: None,
         }
+    }
+}
+
+impl Default for GatewaysConfig {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8884)), public_port: None }
     }
 }
 
@@ -214,6 +233,11 @@ impl Config {
         self.http.public_port.unwrap_or(self.http.secure.port())
     }
 
+    /// The port that gateways are told for files and media; the host is that of the HTTPS address.
+    pub fn public_media_port(&self) -> u16 {
+        self.gateways.public_port.unwrap_or(self.gateways.listen.port())
+    }
+
     /// Host and port at which gateways reach the broker.
     pub fn public_mqtt(&self) -> (&str, u16) {
         let (host, port) = match &self.broker {
@@ -261,6 +285,8 @@ mod tests {
             ("[alarm]\nlate_after_s = 0", &["alarm.late_after_s", "0", "1 to 86400"]),
             ("public_names = []", &["public_names", "at least one"]),
             ("public_names = [\"https://hub\"]", &["public_names", "https://hub", "without scheme"]),
+            ("[gateways]\nlisten = \"everywhere\"", &["listen"]),
+            ("[gateways]\npublic_port = 70000", &["public_port", "70000"]),
             ("database = \"mysql://x:secret@y\"", &["database", "postgres://"]),
             ("log_format = \"xml\"", &["log_format", "json"]),
         ];

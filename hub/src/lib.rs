@@ -12,6 +12,7 @@ pub mod clock;
 pub mod config;
 pub mod fault;
 pub mod fleet;
+pub mod gateways;
 pub mod identity;
 pub mod ids;
 pub mod init;

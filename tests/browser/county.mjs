@@ -64,14 +64,15 @@ export class County {
   /** Makes the county and starts its hub. */
   static async begin() {
     const county = new County();
-    const [plain, secure, mqtt] = [await freePort(), await freePort(), await freePort()];
+    const [plain, secure, mqtt, media] = [await freePort(), await freePort(), await freePort(), await freePort()];
     county.url = `http://127.0.0.1:${plain}`;
     const data_dir = join(county.#folder, 'hub');
     writeFileSync(
       county.#path('hub.toml'),
       `data_dir = "${data_dir}"\npublic_names = ["127.0.0.1", "localhost"]\n` +
         `[http]\nplain = "127.0.0.1:${plain}"\nsecure = "127.0.0.1:${secure}"\n` +
-        `[broker]\nmode = "embedded"\nlisten = "127.0.0.1:${mqtt}"\n`,
+        `[broker]\nmode = "embedded"\nlisten = "127.0.0.1:${mqtt}"\n` +
+        `[gateways]\nlisten = "127.0.0.1:${media}"\n`,
     );
     const { stdout } = await run(`${PROGRAMS}tongluo-hub`, ['init', '--config', county.#path('hub.toml'), '--json']);
     county.administrator = JSON.parse(stdout);

@@ -29,6 +29,10 @@ pub struct HubPlan {
     pub mqtt_port: u16,
     /// The port of the broker that gateways are told, when something stands between.
     pub mqtt_public_port: Option<u16>,
+    /// Where gateways bring and fetch files, and open their media connection.
+    pub media_port: u16,
+    /// The port for that which gateways are told, when something stands between.
+    pub media_public_port: Option<u16>,
     /// A port of a broker outside at which the hub is a client; `None` for the broker inside the hub.
     pub external_port: Option<u16>,
     /// From which age a press is marked late.
@@ -47,6 +51,8 @@ impl HubPlan {
             secure_port: ports::free()?,
             mqtt_port: ports::free()?,
             mqtt_public_port: None,
+            media_port: ports::free()?,
+            media_public_port: None,
             external_port: None,
             late_after_s: 60,
         })
@@ -64,6 +70,10 @@ impl HubPlan {
         match self.external_port {
             None => writeln!(text, "\n[broker]\nmode = \"embedded\"\nlisten = \"127.0.0.1:{}\"", self.mqtt_port)?,
             Some(port) => writeln!(text, "\n[broker]\nmode = \"external\"\nhost = \"127.0.0.1\"\nport = {port}")?,
+        }
+        writeln!(text, "\n[gateways]\nlisten = \"127.0.0.1:{}\"", self.media_port)?;
+        if let Some(port) = self.media_public_port {
+            writeln!(text, "public_port = {port}")?;
         }
         writeln!(text, "\n[alarm]\nlate_after_s = {}", self.late_after_s)?;
         Ok(text)

@@ -630,6 +630,11 @@ export interface components {
              * @description Its port.
              */
             mqtt_port: number;
+            /**
+             * Format: int32
+             * @description Port for files and media, by mutual TLS, on the host of `hub_url`.
+             */
+            media_port: number;
             /** @description Ed25519 public key of the root of orders, 32 raw bytes in base64, to be pinned. */
             order_key: string;
             /** @description The hub's HTTPS address. */

@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::identity::{Identity, IdentityError, load_pending_key, store_pending_key};
+use super::identity::{Identity, IdentityError, load_pending_key, media_port_default, store_pending_key};
 use super::{Claim, tls};
 use crate::clock::Clock;
 
@@ -83,6 +83,8 @@ struct Answer {
     ca_certificate: String,
     mqtt_host: String,
     mqtt_port: u16,
+    #[serde(default = "media_port_default")]
+    media_port: u16,
     order_key: String,
     hub_url: String,
     server_time_ms: i64,
@@ -122,6 +124,7 @@ pub async fn enrol(claim: &Claim, data_dir: &Path, clock: Clock) -> Result<Ident
         ca_certificate: answer.ca_certificate,
         mqtt_host: answer.mqtt_host,
         mqtt_port: answer.mqtt_port,
+        media_port: answer.media_port,
         order_key: answer.order_key,
         hub_url: answer.hub_url,
         server_time_ms: answer.server_time_ms,

@@ -27,6 +27,9 @@ pub struct Identity {
     pub mqtt_host: String,
     /// Port of the hub's MQTT broker.
     pub mqtt_port: u16,
+    /// Port of the hub's HTTPS for gateways: files and media. The host is that of `hub_url`.
+    #[serde(default = "media_port_default")]
+    pub media_port: u16,
     /// The root key of orders: raw Ed25519, base64.
     pub order_key: String,
     /// The hub's HTTPS address.
@@ -97,6 +100,11 @@ impl Identity {
     }
 }
 
+/// The port that hubs use unless they say otherwise: identities of before hubs said so lack it.
+pub(super) const fn media_port_default() -> u16 {
+    8884
+}
+
 /// The key of an enrolment that was begun but not answered, PEM.
 pub(super) fn load_pending_key(data_dir: &Path) -> Result<Option<String>, IdentityError> {
     read_if_there(&data_dir.join(PENDING_KEY_FILE))
@@ -146,6 +154,7 @@ mod tests {
             ca_certificate: "ca".to_owned(),
             mqtt_host: "hub.example".to_owned(),
             mqtt_port: 8883,
+            media_port: 8884,
             order_key: "k".to_owned(),
             hub_url: "https://hub.example:8443".to_owned(),
             server_time_ms: 1,
@@ -164,6 +173,17 @@ mod tests {
         assert_eq!(load_pending_key(dir.path()).unwrap(), None);
         let mode = std::fs::metadata(dir.path().join(IDENTITY_FILE)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn an_identity_of_before_the_media_port_has_the_usual_one() {
+        let dir = TempDir::new("identity-before");
+        identity().store(dir.path()).unwrap();
+        let path = dir.path().join(IDENTITY_FILE);
+        let text = std::fs::read_to_string(&path).unwrap().replace("\"media_port\": 8884,", "");
+        assert!(!text.contains("media_port"));
+        std::fs::write(&path, text).unwrap();
+        assert_eq!(Identity::load(dir.path()).unwrap(), Some(identity()));
     }
 
     #[test]

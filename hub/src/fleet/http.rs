@@ -123,6 +123,8 @@ pub(super) struct Enrolment {
     pub(super) mqtt_host: String,
     /// Its port.
     pub(super) mqtt_port: u16,
+    /// Port for files and media, by mutual TLS, on the host of `hub_url`.
+    pub(super) media_port: u16,
     /// Ed25519 public key of the root of orders, 32 raw bytes in base64, to be pinned.
     pub(super) order_key: String,
     /// The hub's HTTPS address.
@@ -332,6 +334,7 @@ async fn enrol(
         ca_certificate: room.authority.ca_pem().to_owned(),
         mqtt_host: room.addresses.mqtt_host.clone(),
         mqtt_port: room.addresses.mqtt_port,
+        media_port: room.addresses.media_port,
         order_key: room.authority.order_public_base64(),
         hub_url: room.addresses.hub_url.clone(),
         server_time_ms: now_ms,

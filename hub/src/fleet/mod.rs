@@ -55,6 +55,8 @@ pub struct Addresses {
     pub mqtt_host: String,
     /// The broker's port.
     pub mqtt_port: u16,
+    /// Port of the gateways' own HTTPS, on the host of `hub_url`.
+    pub media_port: u16,
 }
 
 impl Addresses {
@@ -67,6 +69,7 @@ impl Addresses {
             hub_url: format!("https://{host}:{}", config.public_https_port()),
             mqtt_host: mqtt_host.to_owned(),
             mqtt_port,
+            media_port: config.public_media_port(),
         }
     }
 }

@@ -55,7 +55,7 @@ impl Roster {
     }
 
     /// Takes over what was committed for a site, writes the revocation list, and tells those who hold connections.
-    pub(super) async fn changed(&self, store: &Store, authority: &Arc<Authority>, site: &SiteId, now_ms: i64) {
+    pub(crate) async fn changed(&self, store: &Store, authority: &Arc<Authority>, site: &SiteId, now_ms: i64) {
         let _turn = self.changing.lock().await;
         match store::live_serial(store.reader(), site).await {
             Ok(serial) => self.set(site, serial.as_deref().and_then(serial_bytes)),

@@ -21,6 +21,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::fault::{self, FaultRoom};
 use crate::fleet::{self, Addresses, Authority, FleetRoom, Roster};
+use crate::gateways::{self, Gateways};
 use crate::identity::{self, AllowedHosts, Identity};
 use crate::ids::SiteId;
 use crate::link::Intake;
@@ -129,6 +130,8 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let app = application(rooms, metrics::routes(metrics_room), identity, AllowedHosts::of(&config));
     let tls = https_credential(&config, &server)?;
     let servers = server::Servers::start(app, config.http.plain, config.http.secure, tls)?;
+    let gateways_tls = gateways::tls(&server, authority.ca_pem())?;
+    let gateways = Gateways::start(gateway_routes(), config.gateways.listen, gateways_tls, &roster)?;
 
     let tasks = [
         tokio::spawn(live.clone().run()),
@@ -136,10 +139,10 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         tokio::spawn(kick_revoked(roster, Arc::clone(&broker))),
         tokio::spawn(expire(store.clone())),
     ];
-    tracing::info!(http = ?config.http.plain, https = %config.http.secure, "The hub serves");
+    tracing::info!(http = ?config.http.plain, https = %config.http.secure, gateways = %gateways.address(), "The hub serves");
     wait_for_the_end().await?;
     tracing::info!("The hub stops");
-    servers.stop().await;
+    tokio::join!(servers.stop(), gateways.stop());
     for task in tasks {
         task.abort();
         // The error is the cancellation just asked for.
@@ -151,6 +154,11 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     }
     store.close().await;
     Ok(())
+}
+
+/// What gateways may ask; each room adds its own routes, which take a [`gateways::GatewaySite`].
+fn gateway_routes() -> Router {
+    Router::new()
 }
 
 /// Every route behind every layer; `inner` are routes that are not part of the interface.

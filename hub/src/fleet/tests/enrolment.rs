@@ -25,6 +25,7 @@ async fn a_claim_becomes_a_certificate_once_and_the_same_key_may_ask_again() {
         let first = county.enrol(&format!("{}-{}", code[..4].to_lowercase(), &code[4..]), &key).await;
         assert_eq!(first.status, StatusCode::CREATED, "{first:?}");
         assert_eq!(first.body["mqtt_port"], 8883);
+        assert_eq!(first.body["media_port"], 8884);
         assert_eq!(first.body["ca_certificate"], county.room.authority.ca_pem());
         let pem = first.body["certificate"].as_str().unwrap();
         let der = CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();

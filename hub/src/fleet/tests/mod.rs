@@ -44,6 +44,7 @@ impl County {
                 hub_url: "https://hub.example:8443".to_owned(),
                 mqtt_host: "hub.example".to_owned(),
                 mqtt_port: 8883,
+                media_port: 8884,
             },
         };
         Self { room, site: add_site(store, "s1te").await, folder }

@@ -19,7 +19,7 @@ use crate::say;
 pub(crate) const URL: &str = "http://127.0.0.1:8080";
 
 /// HTTP, HTTPS and MQTT, as everywhere.
-const PORTS: [(u16, &str); 3] = [(8080, "HTTP"), (8443, "HTTPS"), (8883, "MQTT")];
+const PORTS: [(u16, &str); 4] = [(8080, "HTTP"), (8443, "HTTPS"), (8883, "MQTT"), (8884, "files and media")];
 
 /// Between two reports of each button: often enough that a page that is looked at visibly lives.
 const SUPERVISION_EVERY: Duration = Duration::from_secs(30);
@@ -157,8 +157,8 @@ impl County {
             }
         }
         say("starting the hub");
-        let [(plain_port, _), (secure_port, _), (mqtt_port, _)] = PORTS;
-        let plan = HubPlan { plain_port, secure_port, mqtt_port, ..HubPlan::new()? };
+        let [(plain_port, _), (secure_port, _), (mqtt_port, _), (media_port, _)] = PORTS;
+        let plan = HubPlan { plain_port, secure_port, mqtt_port, media_port, ..HubPlan::new()? };
         let mut hub = Hub::init(&running.folder().join("hub"), plan)?;
         hub.serve().await?;
         let api = hub.administrator().await?;
