@@ -6,6 +6,7 @@
 //! | [`link`]   | two journals and one protocol: batches, acknowledgements, sender and receiver  |
 //! | [`device`] | what the buttons of a village say, one file per family                         |
 //! | [`event`]  | what a gateway tells the hub: the bodies of entries, and the heartbeat         |
+//! | [`media`]  | the media connection: live pictures and recordings, and the MP4 they are kept in |
 //!
 //! The crate is `no_std` and allocates nothing: what is parsed borrows from the bytes it came in, what is emitted goes
 //! into the caller's buffer, and the machines have a fixed size.
@@ -14,7 +15,7 @@
 //! are not known are kept, never dropped.
 #![no_std]
 
-#[cfg(test)]
+#[cfg(any(test, feature = "mp4"))]
 extern crate std;
 
 mod cbor;
@@ -25,5 +26,6 @@ mod error;
 pub mod event;
 pub mod id;
 pub mod link;
+pub mod media;
 
 pub use error::Error;

@@ -1,0 +1,276 @@
+//! What is written here, as FFmpeg reads it: the same pictures at the same times as in FFmpeg's own file.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::string::{String, ToString as _};
+use std::vec::Vec;
+use std::{format, fs, vec};
+
+use mp4_atom::{Any, Atom as _, Codec as SampleEntry, DecodeMaybe as _, StszSamples};
+use proptest::prelude::*;
+
+use super::super::Codec;
+use super::*;
+
+/// A folder that goes with the test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("tongluo-mp4-{name}-{}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn run(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output();
+    let output = output.unwrap_or_else(|error| panic!("{program} is needed for this test: {error}"));
+    assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.stderr.is_empty(), "{program} complains: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// One second of a test picture at 25 frames a second, with two B-frames and a keyframe every ten frames.
+fn encoded(folder: &Folder, codec: Codec) -> PathBuf {
+    let path = folder.0.join("encoded.mp4");
+    let encoder = match codec {
+        Codec::H264 => &["libx264"][..],
+        Codec::H265 => &["libx265", "-x265-params", "log-level=none", "-tag:v", "hvc1"],
+    };
+    let source =
+        ["-v", "error", "-y", "-f", "lavfi", "-i", "testsrc=size=128x96:rate=25:duration=1", "-bf", "2", "-g", "10"];
+    let file = ["-video_track_timescale", "90000", path.to_str().unwrap()];
+    run("ffmpeg", &[&source[..], &["-c:v"], encoder, &file].concat());
+    path
+}
+
+/// A sample as it lies in an ordinary file of FFmpeg's.
+struct Owned {
+    data: Vec<u8>,
+    duration_90k: u32,
+    composition_90k: i32,
+    key: bool,
+}
+
+/// FFmpeg's file taken apart with the library alone, so that our own reader is not its own judge.
+fn taken_apart(path: &Path) -> (Track, Vec<Owned>) {
+    let bytes = fs::read(path).unwrap();
+    let mut rest = &bytes[..];
+    let mut moov = None;
+    while let Some(any) = Any::decode_maybe(&mut rest).unwrap() {
+        if let Any::Moov(found) = any {
+            moov = Some(found);
+        }
+    }
+    let trak = moov.unwrap().trak.remove(0);
+    let stbl = trak.mdia.minf.stbl;
+    let mut parameters = Vec::new();
+    let (codec, visual) = match &stbl.stsd.codecs[0] {
+        SampleEntry::Avc1(entry) => {
+            entry.avcc.encode_body(&mut parameters).unwrap();
+            (Codec::H264, entry.visual.clone())
+        }
+        SampleEntry::Hvc1(entry) => {
+            entry.hvcc.encode_body(&mut parameters).unwrap();
+            (Codec::H265, entry.visual.clone())
+        }
+        other => panic!("{other:?}"),
+    };
+    let StszSamples::Different { sizes } = stbl.stsz.samples else { panic!("sizes") };
+    let offsets = stbl.stco.unwrap().entries;
+    assert_eq!(offsets.len(), 1, "FFmpeg writes a lone track as one chunk");
+    let mut at = offsets[0] as usize;
+    let durations = stbl.stts.entries.iter().flat_map(|e| vec![e.sample_delta; e.sample_count as usize]);
+    let compositions = stbl.ctts.unwrap().entries;
+    let compositions = compositions.iter().flat_map(|e| vec![e.sample_offset as i32; e.sample_count as usize]);
+    let keys = stbl.stss.unwrap().entries;
+    let samples =
+        sizes.iter().zip(durations).zip(compositions).enumerate().map(|(index, ((size, duration), shift))| {
+            at += *size as usize;
+            let data = bytes[at - *size as usize..at].to_vec();
+            Owned { data, duration_90k: duration, composition_90k: shift, key: keys.contains(&(index as u32 + 1)) }
+        });
+    let samples = samples.collect();
+    (Track { codec, parameters, width: visual.width, height: visual.height }, samples)
+}
+
+fn borrowed(samples: &[Owned]) -> Vec<Sample<'_>> {
+    samples
+        .iter()
+        .map(|sample| Sample {
+            data: &sample.data,
+            duration_90k: sample.duration_90k,
+            composition_90k: sample.composition_90k,
+            key: sample.key,
+        })
+        .collect()
+}
+
+/// The hash of each decoded picture, in the order shown.
+fn pictures(path: &Path) -> Vec<String> {
+    let text = run("ffmpeg", &["-v", "error", "-i", path.to_str().unwrap(), "-f", "framemd5", "-"]);
+    text.lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(|line| line.rsplit(' ').next().unwrap().to_string())
+        .collect()
+}
+
+/// Codec, pictures, keyframes and presentation times as ffprobe lists them; times counted from the first.
+fn listed(path: &Path) -> (String, usize, Vec<i64>) {
+    let entries = ["-v", "error", "-select_streams", "v", "-of", "csv=p=0"];
+    let probe = |show: &str| run("ffprobe", &[&entries[..], &["-show_entries", show, path.to_str().unwrap()]].concat());
+    let codec = probe("stream=codec_name,width,height").trim().to_string();
+    let packets = probe("packet=pts,flags");
+    let keys = packets.lines().filter(|line| line.contains('K')).count();
+    let mut times: Vec<i64> = packets.lines().map(|line| line.split(',').next().unwrap().parse().unwrap()).collect();
+    times.sort_unstable();
+    let first = times[0];
+    (codec, keys, times.into_iter().map(|time| time - first).collect())
+}
+
+#[test]
+fn ffmpeg_sees_the_same_pictures_in_fragments_and_in_a_movie() {
+    for codec in [Codec::H264, Codec::H265] {
+        let folder = Folder::new(codec.as_str());
+        let original = encoded(&folder, codec);
+        let (track, samples) = taken_apart(&original);
+        assert_eq!((samples.len(), track.codec), (25, codec));
+        for sample in &samples {
+            assert_eq!(is_random_access(codec, &sample.data), sample.key);
+        }
+        let samples = borrowed(&samples);
+
+        let fragmented = folder.0.join("fragmented.mp4");
+        let mut bytes = init_segment(&track).unwrap();
+        let mut decode_90k = 1 << 33;
+        for (sequence, sample) in (1..).zip(&samples) {
+            bytes.extend(fragment(sequence, decode_90k, std::slice::from_ref(sample)).unwrap());
+            decode_90k += u64::from(sample.duration_90k);
+        }
+        fs::write(&fragmented, &bytes).unwrap();
+        let whole = folder.0.join("movie.mp4");
+        fs::write(&whole, movie(&track, &samples).unwrap()).unwrap();
+
+        let expected = (pictures(&original), listed(&original));
+        assert_eq!(expected.0.len(), 25);
+        assert_eq!((pictures(&whole), listed(&whole)), expected, "the movie");
+        assert_eq!((pictures(&fragmented), listed(&fragmented)), expected, "the fragments");
+        let duration = run(
+            "ffprobe",
+            &["-v", "error", "-of", "csv=p=0", "-show_entries", "format=duration", whole.to_str().unwrap()],
+        );
+        assert_eq!(duration.trim(), "1.000000");
+    }
+}
+
+#[test]
+fn a_movie_has_its_index_in_front() {
+    let folder = Folder::new("index");
+    let (track, samples) = taken_apart(&encoded(&folder, Codec::H264));
+    let bytes = movie(&track, &borrowed(&samples)).unwrap();
+    let place = |name: &[u8]| bytes.windows(4).position(|four| four == name).unwrap();
+    assert!(place(b"moov") < place(b"mdat"));
+}
+
+#[test]
+fn codecs_are_named_as_browsers_ask_for_them() {
+    let folder = Folder::new("names");
+    let (h264, _) = taken_apart(&encoded(&folder, Codec::H264));
+    let name = h264.rfc6381().unwrap();
+    assert!(name.starts_with("avc1.") && name.len() == 11, "{name}");
+    // ISO/IEC 14496-15, E.3: main profile, level 3.1, progressive, without the zero bytes of constraints at the end.
+    let mut parameters =
+        vec![1, 1, 0x60, 0, 0, 0, 0xb0, 0, 0, 0, 0, 0, 93, 0xf0, 0, 0xfc, 0xfd, 0xf8, 0xf8, 0, 0, 0x0f, 0];
+    let mut h265 = Track { codec: Codec::H265, parameters: parameters.clone(), width: 1, height: 1 };
+    assert_eq!(h265.rfc6381().unwrap(), "hvc1.1.6.L93.B0");
+    parameters[1] = 0x22;
+    h265.parameters = parameters;
+    assert_eq!(h265.rfc6381().unwrap(), "hvc1.2.6.H93.B0");
+}
+
+#[test]
+fn what_was_written_is_read_back_up_to_the_last_whole_fragment() {
+    let folder = Folder::new("read");
+    let (track, samples) = taken_apart(&encoded(&folder, Codec::H265));
+    let samples = borrowed(&samples);
+    let init = init_segment(&track).unwrap();
+    let mut bytes = init.clone();
+    bytes.extend(fragment(1, 500, &samples[..10]).unwrap());
+    let second = bytes.len();
+    bytes.extend(fragment(2, 36_500, &samples[10..12]).unwrap());
+
+    let (read, length) = read_init(&bytes).unwrap();
+    assert_eq!((&read, length), (&track, init.len()));
+    assert!(read_init(&init[..init.len() - 1]).is_err());
+
+    let mut all = fragments(&bytes[length..]);
+    let first = all.next().unwrap().unwrap();
+    assert_eq!((first.decode_90k, first.duration_90k), (500, 36_000));
+    let expected: Vec<_> = (0..)
+        .zip(&samples[..10])
+        .map(|(index, &sample)| ReadSample { decode_90k: 500 + index * 3_600, sample })
+        .collect();
+    assert!(first.samples().eq(expected));
+    assert_eq!(all.next().unwrap().unwrap().samples().count(), 2);
+    assert!(all.next().is_none());
+
+    for cut in second..bytes.len() {
+        let mut cut_short = fragments(&bytes[length..cut]);
+        assert_eq!(cut_short.by_ref().filter(|fragment| fragment.is_ok()).count(), 1, "cut at {cut}");
+        assert_eq!(length + cut_short.position(), second);
+    }
+}
+
+#[test]
+fn a_fragment_moves_in_time_and_nothing_else_changes() {
+    let sample = Sample { data: b"picture", duration_90k: 3_600, composition_90k: -5, key: true };
+    let mut moved = fragment(3, 7, &[sample]).unwrap();
+    retime(&mut moved, u64::MAX - 1).unwrap();
+    assert_eq!(moved, fragment(3, u64::MAX - 1, &[sample]).unwrap());
+    for foreign in [&b""[..], b"moof", b"\0\0\0\x08moof", b"\0\0\0\0free", b"\0\0\0\x09moof\0"] {
+        assert!(retime(&mut foreign.to_vec(), 0).is_err(), "{foreign:?} was moved");
+    }
+}
+
+#[test]
+fn parameters_that_are_none_are_refused() {
+    // An unknown version, and a record of which one parameter set is longer than the record.
+    let avcc = [&[2; 40][..], &[1, 100, 0, 40, 0xff, 0xe1, 0, 9, 0x67]];
+    let cut_short = [&[1; 22][..], &[1, 0x20, 0, 1, 0, 9, 0x40]].concat();
+    let hvcc = [&[1; 22][..], &cut_short];
+    for (codec, wrong) in [(Codec::H264, avcc), (Codec::H265, hvcc)] {
+        for parameters in [&b""[..], &[1, 2, 3]].into_iter().chain(wrong) {
+            let track = Track { codec, parameters: parameters.to_vec(), width: 1, height: 1 };
+            assert!(init_segment(&track).is_err(), "{codec:?} {parameters:?} was taken");
+            assert!(track.rfc6381().is_err());
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_panic(bytes: Vec<u8>) {
+        fragments(&bytes).for_each(drop);
+        let _ = read_init(&bytes);
+        let _ = retime(&mut bytes.clone(), 0);
+    }
+
+    #[test]
+    fn no_damage_panics(at: prop::sample::Index, byte: u8) {
+        let sample = Sample { data: b"picture", duration_90k: 3_600, composition_90k: 0, key: true };
+        let mut bytes = fragment(1, 2, &[sample, sample]).unwrap();
+        let at = at.index(bytes.len());
+        bytes[at] = byte;
+        for fragment in fragments(&bytes).flatten() {
+            fragment.samples().for_each(drop);
+        }
+        let _ = retime(&mut bytes, 0);
+    }
+}
