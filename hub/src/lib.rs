@@ -20,6 +20,7 @@ mod key_file;
 pub mod link;
 pub mod live;
 pub mod lock;
+pub mod map;
 pub mod metrics;
 pub mod region;
 pub mod seal;

@@ -27,6 +27,9 @@ enum Command {
         /// Regions as CSV (`code,name,level,parent`); without it Suiping's.
         #[arg(long)]
         regions: Option<PathBuf>,
+        /// The county's outline as GeoJSON (one Polygon or MultiPolygon, WGS 84); without it Suiping's, for Suiping.
+        #[arg(long)]
+        outline: Option<PathBuf>,
         /// Print what was made as one JSON object, for scripts.
         #[arg(long)]
         json: bool,
@@ -82,9 +85,9 @@ fn run(command: Command) -> anyhow::Result<()> {
         .map_err(|_| anyhow::anyhow!("a TLS provider was set twice"))?;
     match command {
         Command::Openapi => print_line(&serve::openapi_json()),
-        Command::Init { config, regions, json } => {
+        Command::Init { config, regions, outline, json } => {
             let config = Config::read(&config)?;
-            let made = in_runtime(init::init(&config, regions.as_deref()))?;
+            let made = in_runtime(init::init(&config, regions.as_deref(), outline.as_deref()))?;
             print_line(&if json { made.json() } else { made.sentence() });
         }
         Command::Serve { config } => {

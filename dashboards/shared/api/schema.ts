@@ -194,6 +194,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/map": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The outline of the county, and what stands where in the viewer's region. */
+        get: operations["read_map"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/regions": {
         parameters: {
             query?: never;
@@ -792,6 +809,54 @@ export interface components {
             username: string;
             /** Format: password */
             password: string;
+        };
+        /** @description The map of the viewer's region, in rows as short as they can be. */
+        MapView: {
+            /**
+             * Format: int64
+             * @description The change log's sequence at which this was read.
+             */
+            sequence: number;
+            /** @description GeoJSON MultiPolygon of the county (or of the smallest region that has one); null: none was imported. */
+            outline?: Record<string, never> | null;
+            /**
+             * @description Sites, placed or not: id, name, region's code, latitude, longitude (null until someone stood there), on line (1, 0;
+             *     null: no gateway), open alarms.
+             */
+            sites: [
+                string,
+                string,
+                string,
+                number | null,
+                number | null,
+                number | null,
+                number
+            ][];
+            /** @description Devices that have a place of their own: id, site's id, kind, name, latitude, longitude. */
+            devices: [
+                string,
+                string,
+                string,
+                string,
+                number,
+                number
+            ][];
+            /**
+             * @description Cameras that have a place of their own: id, site's id, kind, name, latitude, longitude, direction in degrees from
+             *     north (null: not known), state.
+             */
+            cameras: [
+                string,
+                string,
+                string,
+                string,
+                number,
+                number,
+                number | null,
+                string
+            ][];
+            /** @description True when there are more than 20,000 of a kind and the rest was left out. */
+            truncated: boolean;
         };
         /** @description The person who is logged in. */
         Me: {
@@ -1476,6 +1541,33 @@ export interface operations {
             };
             /** @description The note is missing or too long */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    read_map: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MapView"];
+                };
+            };
+            401: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -27,6 +27,7 @@ use crate::ids::SiteId;
 use crate::link::Intake;
 use crate::live::{self, Live, LiveRoom};
 use crate::lock::DataLock;
+use crate::map::{self, MapRoom};
 use crate::metrics::{self, MetricsRoom};
 use crate::region::{self, RegionRoom};
 use crate::store::Store;
@@ -51,6 +52,7 @@ struct Rooms {
     fault: FaultRoom,
     fleet: FleetRoom,
     region: RegionRoom,
+    map: MapRoom,
     audit: AuditRoom,
     identity: Identity,
     live: LiveRoom,
@@ -61,6 +63,7 @@ impl Rooms {
         OpenApiRouter::with_openapi(Description::openapi())
             .merge(identity::routes().with_state(self.identity))
             .merge(region::routes().with_state(self.region))
+            .merge(map::routes().with_state(self.map))
             .merge(fleet::routes().with_state(self.fleet))
             .merge(alarm::routes().with_state(self.alarm))
             .merge(fault::routes().with_state(self.fault))
@@ -75,6 +78,7 @@ pub fn openapi_json() -> String {
     for room in [
         identity::routes().into_openapi(),
         region::routes().into_openapi(),
+        map::routes().into_openapi(),
         fleet::routes().into_openapi(),
         alarm::routes().into_openapi(),
         fault::routes().into_openapi(),
@@ -119,6 +123,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
             addresses: Addresses::of(&config),
         },
         region: RegionRoom { store: store.clone() },
+        map: MapRoom { store: store.clone() },
         audit: AuditRoom { store: store.clone() },
         identity: identity.clone(),
         live: LiveRoom { live: live.clone(), identity: identity.clone() },

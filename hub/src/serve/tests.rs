@@ -39,6 +39,7 @@ fn classification() -> Vec<Classified> {
         route(&delete, "/api/v1/session", Nothing, None),
         route(&get, "/api/v1/regions", Session, None),
         route(&post, "/api/v1/regions/import", right(Right::RegionManage), None),
+        route(&get, "/api/v1/map", Session, None),
         route(&get, "/api/v1/sites", Session, None),
         route(
             &post,
@@ -111,6 +112,7 @@ impl County {
                 addresses: Addresses::of(&config),
             },
             region: RegionRoom { store: store.clone() },
+            map: MapRoom { store: store.clone() },
             audit: AuditRoom { store: store.clone() },
             identity: identity.clone(),
             live: LiveRoom { live, identity: identity.clone() },
