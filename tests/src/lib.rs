@@ -6,6 +6,7 @@
 //! | [`hub`], [`village`] | a real hub; a site with its broker and a really enrolled gateway |
 //! | [`mosquitto`], [`postgres`] | real servers from Debian's packages |
 //! | [`button`], [`lan`] | what devices' networks publish, and what the gateway confirms |
+//! | [`devices`] | an RTSP camera with faults and a clock in its picture (`tests/devices`) |
 //! | [`api`], [`stream`] | the hub's interface as a browser uses it |
 //! | [`rogue`] | a gateway's certificate in the wrong hands |
 //! | [`line`](mod@line) | a connection that can be cut |
@@ -18,6 +19,8 @@ pub mod api;
 pub mod button;
 pub mod child;
 pub mod clock;
+#[path = "../devices/mod.rs"]
+pub mod devices;
 pub mod hub;
 pub mod lan;
 pub mod line;
