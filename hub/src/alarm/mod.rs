@@ -16,10 +16,11 @@ use sqlx::AnyConnection;
 
 use crate::ids::{DeviceId, RegionCode, SiteId};
 use crate::live::Draft;
+use crate::store::Writes;
 
 pub use http::{AlarmRoom, routes};
 pub use machine::{AlarmKind, AlarmState, CloseReason, LineKind, is_late};
-pub use view::{AlarmDetail, AlarmView, PressView, TimelineLine};
+pub use view::{AlarmDetail, AlarmView, Names, PressView, TimelineLine};
 
 /// A press (or something unreadable that may be one) as the ledger hands it over.
 #[derive(Clone, Debug)]
@@ -44,6 +45,8 @@ pub struct HeardPress {
     pub occurred_ms: i64,
     /// Whether it reached the county late.
     pub late: bool,
+    /// What pages call its place and its device.
+    pub names: Names,
 }
 
 impl HeardPress {
@@ -52,8 +55,8 @@ impl HeardPress {
     }
 }
 
-/// Raises or counts each press, in order, inside the ledger's transaction. Returns what to append to the change log:
-/// each changed alarm once, as it stands after the last press.
+/// Raises or counts each press, in order, inside the ledger's transaction, and adds that to its writes. Returns what to append
+/// to the change log: each changed alarm once, as it stands after the last press.
 ///
 /// # Errors
 /// The database's.
@@ -61,10 +64,10 @@ pub async fn take_presses(
     connection: &mut AnyConnection,
     now_ms: i64,
     presses: &[HeardPress],
+    writes: &mut Writes,
 ) -> Result<Vec<Draft>, sqlx::Error> {
-    let changed = store::take_presses(connection, now_ms, presses).await?;
-    let views = view::some(connection, &changed).await?;
-    Ok(views.iter().map(draft).collect())
+    let changed = store::take_presses(connection, now_ms, presses, writes).await?;
+    Ok(changed.iter().map(|(alarm, latest)| draft(&AlarmView::new(alarm, &presses[*latest].names))).collect())
 }
 
 fn draft(view: &AlarmView) -> Draft {

@@ -1,14 +1,12 @@
 //! SQL of alarms: loading what the rules need, saving what they changed.
 
-use std::collections::HashMap;
-
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
 use super::HeardPress;
 use super::machine::{AlarmKind, AlarmState, CloseReason, Closing, Course, LineKind, Press};
 use crate::ids::{AlarmId, DeviceId, RegionCode, SiteId, sortable};
-use crate::store::{chunks, insert_rows, parameters};
+use crate::store::{Writes, chunks, parameters};
 
 /// An alarm as the rules and the tables know it.
 #[derive(Clone, Debug)]
@@ -16,15 +14,17 @@ pub(super) struct Alarm {
     pub(super) id: AlarmId,
     pub(super) site_id: SiteId,
     pub(super) region: RegionCode,
-    source: String,
-    device_id: Option<DeviceId>,
-    kind: AlarmKind,
+    pub(super) source: String,
+    pub(super) device_id: Option<DeviceId>,
+    pub(super) kind: AlarmKind,
     pub(super) course: Course,
+    /// Position of the last line of its story in the table.
+    last_line: i64,
 }
 
 /// A line of an alarm's story, on its way to the table.
 struct Line<'a> {
-    alarm_id: &'a AlarmId,
+    alarm: &'a Alarm,
     at_ms: i64,
     what: LineKind,
     actor: Option<&'a str>,
@@ -110,12 +110,14 @@ impl LineKind {
     }
 }
 
-/// Applies the presses in order; returns the alarms that changed, each once, in the order of their first press here.
+/// Applies the presses in order, and adds what that changes to the transaction's writes. Returns the alarms that change, each
+/// once, in the order of their first press here, with the place of its latest press among the presses.
 pub(super) async fn take_presses(
     connection: &mut AnyConnection,
     now_ms: i64,
     presses: &[HeardPress],
-) -> Result<Vec<AlarmId>, sqlx::Error> {
+    writes: &mut Writes,
+) -> Result<Vec<(Alarm, usize)>, sqlx::Error> {
     let mut sources: Vec<(&SiteId, &str)> = presses.iter().map(HeardPress::sent_by).collect();
     sources.sort_unstable();
     sources.dedup();
@@ -130,38 +132,39 @@ pub(super) async fn take_presses(
     let mut touched: Vec<Touched> = Vec::new();
     let mut by_source: Vec<Option<usize>> = vec![None; sources.len()];
     let mut owners = Vec::with_capacity(presses.len());
-    for heard in presses {
+    for (latest, heard) in presses.iter().enumerate() {
         let press = Press { occurred_ms: heard.occurred_ms, received_ms: now_ms, late: heard.late };
         let source = place(heard.sent_by());
         let owner = match by_source[source] {
             Some(owner) => {
-                touched[owner].press(press);
+                touched[owner].press(press, latest);
                 owner
             }
             None => {
-                touched.push(Touched::begin(open[source].take(), heard, now_ms, press));
+                touched.push(Touched::begin(open[source].take(), heard, now_ms, press, latest));
                 *by_source[source].insert(touched.len() - 1)
             }
         };
         owners.push(owner);
     }
-    save_touched(connection, now_ms, &touched).await?;
-    insert_presses(connection, now_ms, presses, &owners, &touched).await?;
-    Ok(touched.into_iter().map(|touched| touched.alarm.id).collect())
+    save_touched(writes, now_ms, &touched);
+    insert_presses(writes, now_ms, presses, &owners, &touched);
+    Ok(touched.into_iter().map(|touched| (touched.alarm, touched.latest)).collect())
 }
 
 /// An alarm that presses of this transaction raised or changed.
 struct Touched {
     alarm: Alarm,
-    is_new: bool,
     lines: Vec<LineKind>,
+    /// Which of the transaction's presses was its last.
+    latest: usize,
 }
 
 impl Touched {
-    fn begin(open: Option<Alarm>, heard: &HeardPress, now_ms: i64, press: Press) -> Self {
+    fn begin(open: Option<Alarm>, heard: &HeardPress, now_ms: i64, press: Press, latest: usize) -> Self {
         if let Some(alarm) = open {
-            let mut touched = Self { alarm, is_new: false, lines: Vec::new() };
-            touched.press(press);
+            let mut touched = Self { alarm, lines: Vec::new(), latest };
+            touched.press(press, latest);
             return touched;
         }
         let (course, lines) = Course::raise(press);
@@ -173,40 +176,33 @@ impl Touched {
             device_id: heard.device_id.clone(),
             kind: heard.kind,
             course,
+            last_line: 0,
         };
-        Self { alarm, is_new: true, lines }
+        Self { alarm, lines, latest }
     }
 
-    fn press(&mut self, press: Press) {
+    fn press(&mut self, press: Press, latest: usize) {
+        self.latest = latest;
         self.lines.extend(self.alarm.course.press(press));
     }
 }
 
-async fn save_touched(connection: &mut AnyConnection, now_ms: i64, touched: &[Touched]) -> Result<(), sqlx::Error> {
+fn save_touched(writes: &mut Writes, now_ms: i64, touched: &[Touched]) {
     let alarms: Vec<&Alarm> = touched.iter().map(|touched| &touched.alarm).collect();
-    save_alarms(connection, &alarms).await?;
-    let known: Vec<&AlarmId> =
-        touched.iter().filter(|touched| !touched.is_new).map(|touched| &touched.alarm.id).collect();
+    save_alarms(writes, &alarms);
     let lines: Vec<Line<'_>> = touched
         .iter()
         .flat_map(|touched| {
-            let alarm_id = &touched.alarm.id;
-            touched.lines.iter().map(move |what| Line {
-                alarm_id,
-                at_ms: now_ms,
-                what: *what,
-                actor: None,
-                detail: None,
-            })
+            let alarm = &touched.alarm;
+            touched.lines.iter().map(move |what| Line { alarm, at_ms: now_ms, what: *what, actor: None, detail: None })
         })
         .collect();
-    insert_lines(connection, &known, &lines).await
+    insert_lines(writes, &lines);
 }
 
 /// Writes alarms that are new, and of those that are not what the rules change.
-async fn save_alarms(connection: &mut AnyConnection, alarms: &[&Alarm]) -> Result<(), sqlx::Error> {
-    insert_rows(
-        connection,
+fn save_alarms(writes: &mut Writes, alarms: &[&Alarm]) {
+    writes.insert(
         "alarm (id, site_id, region_code, source, device_id, kind, state, sounding, late, presses, occurred_ms, \
          raised_ms, last_press_ms, acknowledged_ms, acknowledged_by, closed_ms, closed_by, close_reason, close_note, \
          revision)",
@@ -217,11 +213,11 @@ async fn save_alarms(connection: &mut AnyConnection, alarms: &[&Alarm]) -> Resul
          closed_ms = excluded.closed_ms, closed_by = excluded.closed_by, close_reason = excluded.close_reason, \
          close_note = excluded.close_note, revision = excluded.revision",
         alarms,
-        |query, alarm| {
+        |values, alarm| {
             let course = &alarm.course;
             let acknowledged = course.acknowledged.as_ref();
             let closed = course.closed.as_ref();
-            query
+            values
                 .bind(alarm.id.as_str())
                 .bind(alarm.site_id.as_str())
                 .bind(alarm.region.as_str())
@@ -243,9 +239,7 @@ async fn save_alarms(connection: &mut AnyConnection, alarms: &[&Alarm]) -> Resul
                 .bind(closed.and_then(|closing| closing.note.as_deref()))
                 .bind(course.revision)
         },
-    )
-    .await?;
-    Ok(())
+    );
 }
 
 /// Saves an alarm that a person changed, with the lines of its story.
@@ -256,93 +250,55 @@ pub(super) async fn save(
     actor: &str,
     lines: &[LineKind],
 ) -> Result<(), sqlx::Error> {
-    save_alarms(connection, &[alarm]).await?;
+    let mut writes = Writes::new(connection);
+    save_alarms(&mut writes, &[alarm]);
     let closed = alarm.course.closed.as_ref();
     let lines: Vec<Line<'_>> = lines
         .iter()
         .map(|what| {
             let detail = closed.filter(|_| *what == LineKind::Closed).map(|closing| closing.reason.name());
-            Line { alarm_id: &alarm.id, at_ms: now_ms, what: *what, actor: Some(actor), detail }
+            Line { alarm, at_ms: now_ms, what: *what, actor: Some(actor), detail }
         })
         .collect();
-    insert_lines(connection, &[&alarm.id], &lines).await
+    insert_lines(&mut writes, &lines);
+    writes.run(connection).await?;
+    Ok(())
 }
 
-/// Lines of one alarm keep their order; positions continue from what those alarms have that are not new.
-async fn insert_lines(
-    connection: &mut AnyConnection,
-    known: &[&AlarmId],
-    lines: &[Line<'_>],
-) -> Result<(), sqlx::Error> {
-    let mut last = last_positions(connection, known).await?;
-    let placed: Vec<(i64, &Line<'_>)> = lines
-        .iter()
-        .map(|line| {
-            let position = last.entry(line.alarm_id.clone()).or_default();
-            *position += 1;
-            (*position, line)
-        })
-        .collect();
-    insert_rows(
-        connection,
+/// Lines of one alarm come together and in order; their positions continue from its last one.
+fn insert_lines(writes: &mut Writes, lines: &[Line<'_>]) {
+    let mut placed: Vec<(i64, &Line<'_>)> = Vec::with_capacity(lines.len());
+    for line in lines {
+        let before = placed.last().filter(|(_, before)| before.alarm.id == line.alarm.id);
+        placed.push((before.map_or(line.alarm.last_line, |(position, _)| *position) + 1, line));
+    }
+    writes.insert(
         "alarm_line (alarm_id, position, at_ms, what, actor, detail)",
         6,
         "",
         &placed,
-        |query, (position, line)| {
-            query
-                .bind(line.alarm_id.as_str())
+        |values, (position, line)| {
+            values
+                .bind(line.alarm.id.as_str())
                 .bind(*position)
                 .bind(line.at_ms)
                 .bind(line.what.name())
                 .bind(line.actor)
                 .bind(line.detail)
         },
-    )
-    .await?;
-    Ok(())
+    );
 }
 
-async fn last_positions(
-    connection: &mut AnyConnection,
-    alarms: &[&AlarmId],
-) -> Result<HashMap<AlarmId, i64>, sqlx::Error> {
-    let mut last = HashMap::with_capacity(alarms.len());
-    for chunk in chunks(alarms) {
-        let wanted = parameters(connection, chunk.len(), 1);
-        // Made of literals and numbers only.
-        let mut query = sqlx::query(AssertSqlSafe(format!(
-            "with wanted (alarm) as (values {wanted}) \
-             select alarm, (select coalesce(max(position), 0) from alarm_line where alarm_id = alarm) as last \
-             from wanted"
-        )));
-        for alarm in chunk {
-            query = query.bind(alarm.as_str());
-        }
-        for row in query.fetch_all(&mut *connection).await? {
-            last.insert(AlarmId::from_known(row.try_get::<String, _>("alarm")?), row.try_get("last")?);
-        }
-    }
-    Ok(last)
-}
-
-async fn insert_presses(
-    connection: &mut AnyConnection,
-    now_ms: i64,
-    presses: &[HeardPress],
-    owners: &[usize],
-    touched: &[Touched],
-) -> Result<(), sqlx::Error> {
+fn insert_presses(writes: &mut Writes, now_ms: i64, presses: &[HeardPress], owners: &[usize], touched: &[Touched]) {
     let rows: Vec<(&HeardPress, &AlarmId)> =
         presses.iter().zip(owners).map(|(press, owner)| (press, &touched[*owner].alarm.id)).collect();
-    insert_rows(
-        connection,
+    writes.insert(
         "press (site_id, press_id, alarm_id, source_key, trigger, occurred_ms, received_ms, late)",
         8,
         "",
         &rows,
-        |query, (press, alarm_id)| {
-            query
+        |values, (press, alarm_id)| {
+            values
                 .bind(press.site_id.as_str())
                 .bind(press.press_id.as_str())
                 .bind(alarm_id.as_str())
@@ -352,16 +308,14 @@ async fn insert_presses(
                 .bind(now_ms)
                 .bind(i64::from(press.late))
         },
-    )
-    .await?;
-    Ok(())
+    );
 }
 
 macro_rules! columns {
     () => {
         " returning id, site_id, region_code, source, device_id, kind, state, sounding, late, presses, occurred_ms, \
          raised_ms, last_press_ms, acknowledged_ms, acknowledged_by, closed_ms, closed_by, close_reason, close_note, \
-         revision"
+         revision, (select coalesce(max(position), 0) from alarm_line where alarm_id = alarm.id) as last_line"
     };
 }
 
@@ -425,6 +379,7 @@ fn from_row(row: &AnyRow) -> Result<Alarm, sqlx::Error> {
             closed: closing(row)?,
             revision: row.try_get("revision")?,
         },
+        last_line: row.try_get("last_line")?,
     })
 }
 

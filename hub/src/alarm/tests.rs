@@ -2,11 +2,11 @@
 
 use super::machine::{AlarmKind, CloseReason};
 use super::view::{self, AlarmView};
-use super::{HeardPress, store, take_presses};
+use super::{HeardPress, Names, store, take_presses};
 use crate::ids::SiteId;
 use crate::live::{self, Draft};
-use crate::store::Store;
 use crate::store::testing::{VILLAGE, add_site, each_store, region};
+use crate::store::{Store, Writes};
 
 fn press(site_id: &SiteId, source: &str, number: u64) -> HeardPress {
     HeardPress {
@@ -20,15 +20,22 @@ fn press(site_id: &SiteId, source: &str, number: u64) -> HeardPress {
         source_key: None,
         occurred_ms: 1_000,
         late: false,
+        names: Names { site_name: "村部".to_owned(), ..Names::default() },
     }
 }
 
 async fn take(store: &Store, now_ms: i64, presses: &[HeardPress]) -> Vec<Draft> {
-    let mut transaction = store.begin().await.unwrap();
-    let drafts = take_presses(&mut transaction, now_ms, presses).await.unwrap();
-    live::append(&mut transaction, now_ms, &drafts).await.unwrap();
-    transaction.commit().await.unwrap();
-    drafts
+    try_take(store, now_ms, presses).await.unwrap()
+}
+
+async fn try_take(store: &Store, now_ms: i64, presses: &[HeardPress]) -> Result<Vec<Draft>, sqlx::Error> {
+    let mut transaction = store.begin().await?;
+    let mut writes = Writes::new(&transaction);
+    let drafts = take_presses(&mut transaction, now_ms, presses, &mut writes).await?;
+    live::append_with(&mut writes, now_ms, &drafts);
+    writes.run(&mut transaction).await?;
+    transaction.commit().await?;
+    Ok(drafts)
 }
 
 async fn open(store: &Store) -> Vec<AlarmView> {
@@ -58,13 +65,30 @@ async fn many_presses_of_one_source_are_one_alarm() {
 }
 
 #[tokio::test]
+async fn what_the_change_log_says_is_what_a_page_reads() {
+    each_store(async |store| {
+        let site = add_site(&store, "site1").await;
+        let names = {
+            take(&store, 1_000, &[press(&site, "zigbee:b", 1)]).await;
+            let known = open(&store).await.remove(0);
+            Names { site_name: known.site_name, region_path: known.region_path, ..Names::default() }
+        };
+        for number in 2..=4 {
+            let press = HeardPress { names: names.clone(), late: number == 3, ..press(&site, "zigbee:a", number) };
+            let told = take(&store, 2_000 + number as i64, &[press]).await.remove(0);
+            let read = open(&store).await.into_iter().find(|alarm| alarm.source == "zigbee:a").unwrap();
+            assert_eq!(told.body, serde_json::to_value(&read).unwrap());
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_press_id_cannot_be_taken_twice() {
     each_store(async |store| {
         let site = add_site(&store, "site1").await;
         take(&store, 2_000, &[press(&site, "zigbee:a", 1)]).await;
-        let mut transaction = store.begin().await.unwrap();
-        assert!(take_presses(&mut transaction, 3_000, &[press(&site, "zigbee:a", 1)]).await.is_err());
-        drop(transaction);
+        assert!(try_take(&store, 3_000, &[press(&site, "zigbee:a", 1)]).await.is_err());
         assert_eq!(open(&store).await[0].presses, 1);
     })
     .await;

@@ -1,15 +1,13 @@
 //! An alarm as the pages see it: with the names of its place, device and people.
 
-use std::collections::HashMap;
-
 use serde::Serialize;
 use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, AssertSqlSafe, Row};
+use sqlx::{AnyConnection, Row};
 use utoipa::ToSchema;
 
 use super::machine::{AlarmKind, AlarmState, CloseReason, LineKind};
+use super::store::Alarm;
 use crate::ids::{AlarmId, DeviceId, RegionCode, SiteId};
-use crate::store::{chunks, parameters};
 
 /// An alarm. Times are UTC milliseconds.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -62,6 +60,54 @@ pub struct AlarmView {
     pub close_note: Option<String>,
     /// Grows with every change: of two views the higher is the newer.
     pub revision: i64,
+}
+
+/// What pages call the place and the device of an alarm. Whoever takes a press knows them, and need not have them read again.
+#[derive(Clone, Debug, Default)]
+pub struct Names {
+    /// The site's name.
+    pub site_name: String,
+    /// Names from the county downwards.
+    pub region_path: Vec<String>,
+    /// The device's name: given by a person, else as its own network calls it.
+    pub device_name: Option<String>,
+    /// Where the device is.
+    pub place: Option<String>,
+}
+
+impl AlarmView {
+    /// An alarm as it stands, with the names that belong to it.
+    pub(super) fn new(alarm: &Alarm, names: &Names) -> Self {
+        let course = &alarm.course;
+        let device = alarm.device_id.as_ref().map(|_| names);
+        let closed = course.closed.as_ref();
+        Self {
+            id: alarm.id.clone(),
+            kind: alarm.kind,
+            state: course.state,
+            sounding: course.sounding,
+            site_id: alarm.site_id.clone(),
+            site_name: names.site_name.clone(),
+            region_code: alarm.region.clone(),
+            region_path: names.region_path.clone(),
+            device_id: alarm.device_id.clone(),
+            device_name: device.and_then(|names| names.device_name.clone()),
+            place: device.and_then(|names| names.place.clone()),
+            source: alarm.source.clone(),
+            presses: course.presses,
+            late: course.late,
+            raised_ms: course.raised_ms,
+            occurred_ms: course.occurred_ms,
+            last_press_ms: course.last_press_ms,
+            acknowledged_ms: course.acknowledged.as_ref().map(|(at_ms, _)| *at_ms),
+            acknowledged_by: course.acknowledged.as_ref().map(|(_, by)| by.clone()),
+            closed_ms: closed.map(|closing| closing.at_ms),
+            closed_by: closed.map(|closing| closing.by.clone()),
+            close_reason: closed.map(|closing| closing.reason),
+            close_note: closed.and_then(|closing| closing.note.clone()),
+            revision: course.revision,
+        }
+    }
 }
 
 /// An alarm with its story and its presses.
@@ -129,24 +175,6 @@ pub(super) async fn one(connection: &mut AnyConnection, id: &AlarmId) -> Result<
         .await?
         .map(|row| from_row(&row))
         .transpose()
-}
-
-/// Alarms by their ids, in that order.
-pub(super) async fn some(connection: &mut AnyConnection, ids: &[AlarmId]) -> Result<Vec<AlarmView>, sqlx::Error> {
-    let mut found = HashMap::with_capacity(ids.len());
-    for chunk in chunks(ids) {
-        let wanted = parameters(connection, chunk.len(), 1);
-        // Made of literals and numbers only.
-        let mut query = sqlx::query(AssertSqlSafe(format!(select_views!("where a.id in (values {})"), wanted)));
-        for id in chunk {
-            query = query.bind(id.as_str());
-        }
-        for row in query.fetch_all(&mut *connection).await? {
-            let view = from_row(&row)?;
-            found.insert(view.id.clone(), view);
-        }
-    }
-    ids.iter().map(|id| found.remove(id).ok_or(sqlx::Error::RowNotFound)).collect()
 }
 
 /// Every open alarm of a region, newest first. All of them: an open alarm that a page does not show is one that nobody

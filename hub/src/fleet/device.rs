@@ -11,7 +11,7 @@ use tongluo_protocols::id::DeviceKey;
 use super::view::{self, DeviceView, House};
 use crate::ids::{self, DeviceId, RegionCode, SiteId};
 use crate::live::Draft;
-use crate::store::insert_rows;
+use crate::store::Writes;
 
 /// How old the table's "last heard" may be.
 const HEARD_WRITTEN_MS: i64 = 60 * 1000;
@@ -60,9 +60,20 @@ impl DeviceHeard<'_> {
 #[derive(Clone, Debug)]
 pub struct Heard {
     /// The device of each word, in their order; `None`: the site has as many as it may have, and this one is not kept.
-    pub ids: Vec<Option<DeviceId>>,
+    pub devices: Vec<Option<HeardDevice>>,
     /// To be appended to the change log: each device of which there is something to tell, as it is now.
     pub drafts: Vec<Draft>,
+}
+
+/// A device that was heard, as far as whoever takes its word has to know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeardDevice {
+    /// Opaque.
+    pub id: DeviceId,
+    /// Given by a person, else as its own network calls it.
+    pub name: Option<String>,
+    /// Where it is.
+    pub place: Option<String>,
 }
 
 /// A device before and after it was heard, however often.
@@ -72,7 +83,8 @@ struct Change {
     after: DeviceView,
 }
 
-/// Takes note of devices, in the order in which they were heard: makes those that are new, writes what changed.
+/// Takes note of devices, in the order in which they were heard: adds those that are new and what changed to the transaction's
+/// writes.
 ///
 /// # Errors
 /// The database's.
@@ -80,7 +92,11 @@ pub async fn heard(
     connection: &mut AnyConnection,
     now_ms: i64,
     words: &[DeviceHeard<'_>],
+    writes: &mut Writes,
 ) -> Result<Heard, sqlx::Error> {
+    if words.is_empty() {
+        return Ok(Heard { devices: Vec::new(), drafts: Vec::new() });
+    }
     let mut keys: Vec<(&SiteId, &str)> = words.iter().map(DeviceHeard::known_by).collect();
     keys.sort_unstable();
     keys.dedup();
@@ -94,21 +110,21 @@ pub async fn heard(
     let houses: BTreeSet<&SiteId> =
         keys.iter().zip(&changes).filter(|(_, change)| change.is_none()).map(|((site, _), _)| *site).collect();
     let mut houses = view::houses(&mut *connection, &houses.into_iter().collect::<Vec<_>>()).await?;
-    let mut ids = Vec::with_capacity(words.len());
+    let mut devices = Vec::with_capacity(words.len());
     for heard in words {
         let change = &mut changes[place(heard.site_id, heard.key.as_str())];
         if change.is_none() {
             *change = houses.get_mut(heard.site_id).and_then(|house| first_heard(now_ms, heard, house));
         }
-        ids.push(change.as_mut().map(|change| {
+        devices.push(change.as_mut().map(|change| {
             change.after = merged(&change.after, heard);
-            change.after.id.clone()
+            change.after.heard_device()
         }));
     }
     let changes: Vec<Change> = changes.into_iter().flatten().filter(Change::is_to_be_written).collect();
-    write(connection, &changes).await?;
+    write(writes, &changes);
     let drafts = changes.iter().filter(|change| change.is_to_be_told()).map(|change| change.after.draft()).collect();
-    Ok(Heard { ids, drafts })
+    Ok(Heard { devices, drafts })
 }
 
 /// A device that was never heard before; `None`: its site has as many as it may have.
@@ -140,6 +156,13 @@ fn first_heard(now_ms: i64, heard: &DeviceHeard<'_>, house: &mut House) -> Optio
     Some(Change { before: None, after })
 }
 
+impl DeviceView {
+    fn heard_device(&self) -> HeardDevice {
+        let name = self.name.as_ref().or(self.reported_name.as_ref());
+        HeardDevice { id: self.id.clone(), name: name.cloned(), place: self.place.clone() }
+    }
+}
+
 impl Change {
     /// Link quality flickers with every message: it is written along with other news, and is none itself.
     fn is_news(&self) -> bool {
@@ -159,9 +182,8 @@ impl Change {
     }
 }
 
-async fn write(connection: &mut AnyConnection, changes: &[Change]) -> Result<(), sqlx::Error> {
-    insert_rows(
-        connection,
+fn write(writes: &mut Writes, changes: &[Change]) {
+    writes.insert(
         "device (id, site_id, key, family, kind, reported_name, first_heard_ms, last_heard_ms, battery_percent, \
          link_quality, available, tamper)",
         12,
@@ -169,8 +191,8 @@ async fn write(connection: &mut AnyConnection, changes: &[Change]) -> Result<(),
          last_heard_ms = excluded.last_heard_ms, battery_percent = excluded.battery_percent, \
          link_quality = excluded.link_quality, available = excluded.available, tamper = excluded.tamper",
         changes,
-        |query, Change { after, .. }| {
-            query
+        |values, Change { after, .. }| {
+            values
                 .bind(after.id.as_str())
                 .bind(after.site_id.as_str())
                 .bind(after.key.as_str())
@@ -184,9 +206,7 @@ async fn write(connection: &mut AnyConnection, changes: &[Change]) -> Result<(),
                 .bind(after.available.map(i64::from))
                 .bind(after.tamper.map(i64::from))
         },
-    )
-    .await?;
-    Ok(())
+    );
 }
 
 /// The device after it was heard. What it did not say stays; what has pressed once is a button for good.

@@ -25,7 +25,7 @@ use crate::live::Live;
 use crate::store::Store;
 
 pub use authority::{Authority, Credential, HUB_CLIENT_NAME, Issued, Revoked};
-pub use device::{DeviceHeard, Heard};
+pub use device::{DeviceHeard, Heard, HeardDevice};
 pub use http::routes;
 pub use request::{GatewayKey, RequestRefused, read_request};
 pub use roster::{Roster, write_revocation_list};

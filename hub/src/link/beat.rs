@@ -16,6 +16,7 @@ use crate::fault;
 use crate::fleet::presence;
 use crate::ids::{RegionCode, SiteId};
 use crate::live::Draft;
+use crate::store::Writes;
 
 /// What the previous heartbeat of each site said.
 #[derive(Debug, Default)]
@@ -106,7 +107,9 @@ pub(super) async fn take_beat(
     let key = |stream: StreamKey| JournalKey { site_id: site_id.clone(), stream };
     let heads: Vec<_> = finding.heads.iter().map(|(stream, mark)| (key(*stream), *mark)).collect();
     let heads: Vec<_> = heads.iter().map(|(key, mark)| (key, *mark)).collect();
-    store::save_watermarks(connection, now_ms, &heads).await?;
+    let mut writes = Writes::new(connection);
+    store::save_watermarks(&mut writes, now_ms, &heads);
+    writes.run(connection).await?;
     let mut drafts = Vec::new();
     for (stream, lost) in finding.lost {
         let key = key(stream);

@@ -2,12 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 
+use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
 use tongluo_protocols::id::{Epoch, Lane, StreamKey};
 use tongluo_protocols::link::{EntryView, Lost};
 
 use crate::ids::{RegionCode, SiteId};
-use crate::store::{chunks, insert_rows, parameters};
+use crate::store::{Writes, chunks, insert_rows, parameters};
 
 /// A journal of one gateway, as the ledger knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -74,30 +75,64 @@ pub(super) async fn regions(
     Ok(regions)
 }
 
-/// Watermarks of the journals, as far as the ledger knows them.
-pub(super) async fn watermarks(
-    connection: &mut AnyConnection,
-    keys: &HashSet<&JournalKey>,
-) -> Result<HashMap<JournalKey, Watermark>, sqlx::Error> {
+/// A site, as far as the ledger has to know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Site {
+    pub(super) region: RegionCode,
+    pub(super) name: String,
+    /// Names from the county downwards.
+    pub(super) region_path: Vec<String>,
+}
+
+/// What the ledger knows of the journals that batches came from.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Known {
+    /// Those of their sites that exist.
+    pub(super) sites: HashMap<SiteId, Site>,
+    /// Of those that were heard before.
+    pub(super) watermarks: HashMap<JournalKey, Watermark>,
+}
+
+/// Looks journals up, and their sites with them.
+pub(super) async fn known(connection: &mut AnyConnection, keys: &HashSet<&JournalKey>) -> Result<Known, sqlx::Error> {
     let keys: Vec<&JournalKey> = keys.iter().copied().collect();
-    let mut found = HashMap::with_capacity(keys.len());
+    let mut known = Known::default();
     for chunk in chunks(&keys) {
         let wanted = parameters(connection, chunk.len(), 3);
         let sql = format!(
-            "with wanted (site, lane_number, epoch_number) as (values {wanted}) \
-             select site_id, lane, epoch, committed, head_seen from wanted \
-             join watermark on site_id = site and lane = lane_number and epoch = epoch_number"
+            "with wanted (of_site, of_lane, of_epoch) as (values {wanted}) \
+             select s.id as site_id, s.name, s.region_code, county.name as county_name, \
+             township.name as township_name, village.name as village_name, \
+             of_lane as lane, of_epoch as epoch, committed, head_seen from wanted join site s on s.id = of_site \
+             left join watermark on site_id = of_site and lane = of_lane and epoch = of_epoch \
+             left join region county on county.code = substr(s.region_code, 1, 6) \
+             left join region township on township.code = substr(s.region_code, 1, 9) and length(s.region_code) >= 9 \
+             left join region village on village.code = substr(s.region_code, 1, 12) and length(s.region_code) >= 12"
         );
         let mut query = sqlx::query(AssertSqlSafe(sql));
         for key in chunk {
             query = query.bind(key.site_id.as_str()).bind(key.lane()).bind(key.epoch());
         }
         for row in query.fetch_all(&mut *connection).await? {
-            let (key, watermark) = watermark_from_row(&row)?;
-            found.insert(key, watermark);
+            let (site_id, site) = site_from_row(&row)?;
+            known.sites.insert(site_id, site);
+            if row.try_get::<Option<i64>, _>("committed")?.is_some() {
+                let (key, watermark) = watermark_from_row(&row)?;
+                known.watermarks.insert(key, watermark);
+            }
         }
     }
-    Ok(found)
+    Ok(known)
+}
+
+fn site_from_row(row: &AnyRow) -> Result<(SiteId, Site), sqlx::Error> {
+    let mut region_path = Vec::with_capacity(3);
+    for column in ["county_name", "township_name", "village_name"] {
+        region_path.extend(row.try_get::<Option<String>, _>(column)?);
+    }
+    let region = RegionCode::from_known(row.try_get::<String, _>("region_code")?);
+    let site = Site { region, name: row.try_get("name")?, region_path };
+    Ok((SiteId::from_known(row.try_get::<String, _>("site_id")?), site))
 }
 
 /// Every journal of a site.
@@ -112,7 +147,7 @@ pub(super) async fn watermarks_of_site(
     rows.iter().map(|row| watermark_from_row(row).map(|(key, watermark)| (key.stream, watermark))).collect()
 }
 
-fn watermark_from_row(row: &sqlx::any::AnyRow) -> Result<(JournalKey, Watermark), sqlx::Error> {
+fn watermark_from_row(row: &AnyRow) -> Result<(JournalKey, Watermark), sqlx::Error> {
     let corrupt = |what: &str| sqlx::Error::Decode(format!("watermark.{what} is out of range").into());
     let lane = Lane::from_number(unsigned(row.try_get("lane")?)).map_err(|_| corrupt("lane"))?;
     let epoch = Epoch::new(unsigned(row.try_get("epoch")?)).map_err(|_| corrupt("epoch"))?;
@@ -123,20 +158,15 @@ fn watermark_from_row(row: &sqlx::any::AnyRow) -> Result<(JournalKey, Watermark)
 }
 
 /// Moves watermarks. They never move back: a head seen once stays seen.
-pub(super) async fn save_watermarks(
-    connection: &mut AnyConnection,
-    now_ms: i64,
-    watermarks: &[(&JournalKey, Watermark)],
-) -> Result<(), sqlx::Error> {
-    insert_rows(
-        connection,
+pub(super) fn save_watermarks(writes: &mut Writes, now_ms: i64, watermarks: &[(&JournalKey, Watermark)]) {
+    writes.insert(
         "watermark (site_id, lane, epoch, committed, head_seen, changed_ms)",
         6,
         "on conflict (site_id, lane, epoch) do update set committed = excluded.committed, \
          head_seen = excluded.head_seen, changed_ms = excluded.changed_ms",
         watermarks,
-        |query, (key, watermark)| {
-            query
+        |values, (key, watermark)| {
+            values
                 .bind(key.site_id.as_str())
                 .bind(key.lane())
                 .bind(key.epoch())
@@ -144,26 +174,19 @@ pub(super) async fn save_watermarks(
                 .bind(signed(watermark.head_seen))
                 .bind(now_ms)
         },
-    )
-    .await?;
-    Ok(())
+    );
 }
 
 /// Writes entries as they came. A repeated one is an error of the caller's: the primary key is what makes a press count
 /// once.
-pub(super) async fn insert_entries(
-    connection: &mut AnyConnection,
-    now_ms: i64,
-    entries: &[NewEntry<'_>],
-) -> Result<(), sqlx::Error> {
-    insert_rows(
-        connection,
+pub(super) fn insert_entries(writes: &mut Writes, now_ms: i64, entries: &[NewEntry<'_>]) {
+    writes.insert(
         "entry (site_id, lane, epoch, sequence, boot_id, wall_ms, mono_ms, kind, body, received_ms, flag)",
         11,
         "",
         entries,
-        |query, NewEntry { key, entry, flag }| {
-            query
+        |values, NewEntry { key, entry, flag }| {
+            values
                 .bind(key.site_id.as_str())
                 .bind(key.lane())
                 .bind(key.epoch())
@@ -176,9 +199,7 @@ pub(super) async fn insert_entries(
                 .bind(now_ms)
                 .bind(*flag)
         },
-    )
-    .await?;
-    Ok(())
+    );
 }
 
 /// Remembers what was lost. Returns how many of these losses are new.
@@ -193,8 +214,8 @@ pub(super) async fn insert_lost(
         6,
         "on conflict do nothing",
         lost,
-        |query, (key, lost)| {
-            query
+        |values, (key, lost)| {
+            values
                 .bind(key.site_id.as_str())
                 .bind(key.lane())
                 .bind(key.epoch())

@@ -8,12 +8,13 @@ use tongluo_protocols::event::{Event, Fault, Press, Started, Supervision, Thinne
 use tongluo_protocols::id::{Lane, PressId};
 use tongluo_protocols::link::{Ack, BatchView, EntryView, Lost, Receiver};
 
-use super::store::{self, JournalKey, NewEntry, Watermark};
-use crate::alarm::{self, AlarmKind, HeardPress};
+use super::store::{self, JournalKey, NewEntry, Site, Watermark};
+use crate::alarm::{self, AlarmKind, HeardPress, Names};
 use crate::fault;
-use crate::fleet::{self, DeviceHeard};
+use crate::fleet::{self, DeviceHeard, HeardDevice};
 use crate::ids::{RegionCode, SiteId};
 use crate::live;
+use crate::store::Writes;
 
 /// A batch whose envelope has been checked, and how to take it.
 #[derive(Clone, Debug)]
@@ -66,28 +67,29 @@ pub(super) async fn take(
         })
         .collect();
     let keys: HashSet<&JournalKey> = batches.iter().map(|(.., key)| key).collect();
-    let sites: HashSet<&SiteId> = keys.iter().map(|key| &key.site_id).collect();
-    let regions = store::regions(connection, &sites).await?;
-    let mut ledger = Judgement { watermarks: store::watermarks(connection, &keys).await?, ..Judgement::default() };
+    let store::Known { sites, watermarks } = store::known(connection, &keys).await?;
+    let mut ledger = Judgement { watermarks, ..Judgement::default() };
     for (incoming, batch, key) in &batches {
         // A certificate outlives its site only if somebody deleted rows by hand; without a region nobody may see it.
-        if regions.contains_key(&key.site_id) {
+        if sites.contains_key(&key.site_id) {
             ledger.judge(incoming, batch, key);
         }
     }
-    let mut meaning = Meaning::new(now_ms, lateness);
-    meaning.add_lost(&ledger.lost, &regions);
+    let mut meaning = Meaning::new(now_ms, lateness, &sites);
+    meaning.add_lost(&ledger.lost);
     let mut rows = Vec::with_capacity(ledger.new.len());
     for (key, entry, application) in &ledger.new {
-        let place = Place { key, region: &regions[&key.site_id] };
+        let place = Place { key, region: &sites[&key.site_id].region };
         let flag = meaning.add(place, entry, *application);
         rows.push(NewEntry { key, entry: *entry, flag });
     }
-    store::insert_entries(connection, now_ms, &rows).await?;
     store::insert_lost(connection, now_ms, &ledger.lost).await?;
-    store::save_watermarks(connection, now_ms, &ledger.moved()).await?;
     let presses = meaning.presses.len();
-    meaning.apply(connection).await?;
+    let mut writes = Writes::new(connection);
+    store::insert_entries(&mut writes, now_ms, &rows);
+    store::save_watermarks(&mut writes, now_ms, &ledger.moved());
+    meaning.apply(connection, &mut writes).await?;
+    writes.run(connection).await?;
     Ok(Taken { acks: ledger.acks, entries: rows.len(), presses })
 }
 
@@ -140,6 +142,7 @@ pub(super) struct Place<'a> {
 struct Meaning<'a> {
     now_ms: i64,
     lateness: &'a Lateness,
+    sites: &'a HashMap<SiteId, Site>,
     heard: Vec<DeviceHeard<'a>>,
     /// With the place of its device in `heard`, if it came from one.
     presses: Vec<(HeardPress, Option<usize>)>,
@@ -148,9 +151,9 @@ struct Meaning<'a> {
 }
 
 impl<'a> Meaning<'a> {
-    fn new(now_ms: i64, lateness: &'a Lateness) -> Self {
+    fn new(now_ms: i64, lateness: &'a Lateness, sites: &'a HashMap<SiteId, Site>) -> Self {
         let (heard, presses, started, faults) = Default::default();
-        Self { now_ms, lateness, heard, presses, started, faults }
+        Self { now_ms, lateness, sites, heard, presses, started, faults }
     }
 
     /// Adds an entry; returns why it was kept without being applied, if it was.
@@ -205,6 +208,7 @@ impl<'a> Meaning<'a> {
             source_key: press.source_key.map(str::to_owned),
             occurred_ms: press.heard_ms,
             late: press.replayed || alarm::is_late(delay_ms, self.lateness.late_after_ms),
+            names: self.names(place),
         };
         self.presses.push((heard_press, Some(self.heard.len() - 1)));
     }
@@ -212,7 +216,7 @@ impl<'a> Meaning<'a> {
     fn unknown_alarm(&mut self, place: Place<'_>, entry: &EntryView<'_>, unknown: &UnknownAlarm<'_>) {
         let delay_ms = self.lateness.delay_ms(&place.key.site_id, entry, entry.wall_ms, self.now_ms);
         let late = alarm::is_late(delay_ms, self.lateness.late_after_ms);
-        let press = unknown_press(place, entry, unknown.source, unknown.reason, late);
+        let press = self.unknown_press(place, entry, unknown.source, unknown.reason, late);
         self.presses.push((press, None));
     }
 
@@ -239,22 +243,52 @@ impl<'a> Meaning<'a> {
         self.faults.push(report(place, "gateway", &format!("entry.{flag}"), detail));
         let may_be_alarm = matches!(entry.kind, Press::KIND | UnknownAlarm::KIND);
         if may_be_alarm && place.key.stream.lane == Lane::Urgent {
-            self.presses.push((unknown_press(place, entry, "gateway", why, false), None));
+            let press = self.unknown_press(place, entry, "gateway", why, false);
+            self.presses.push((press, None));
         }
     }
 
-    fn add_lost(&mut self, lost: &[(&JournalKey, Lost)], regions: &HashMap<SiteId, RegionCode>) {
+    fn add_lost(&mut self, lost: &[(&JournalKey, Lost)]) {
         for (key, lost) in lost {
-            let place = Place { key, region: &regions[&key.site_id] };
+            let place = Place { key, region: &self.sites[&key.site_id].region };
             self.faults.push(lost_report(place, *lost));
         }
     }
 
+    fn unknown_press(
+        &self,
+        place: Place<'_>,
+        entry: &EntryView<'_>,
+        source: &str,
+        why: &str,
+        late: bool,
+    ) -> HeardPress {
+        HeardPress {
+            site_id: place.key.site_id.clone(),
+            region: place.region.clone(),
+            press_id: press_id(place.key, entry).to_string(),
+            source: format!("unknown:{source}"),
+            device_id: None,
+            kind: AlarmKind::Unknown,
+            trigger: why.to_owned(),
+            source_key: None,
+            occurred_ms: entry.wall_ms,
+            late,
+            names: self.names(place),
+        }
+    }
+
+    /// What pages call the place; the device's are added when it is known.
+    fn names(&self, place: Place<'_>) -> Names {
+        let site = &self.sites[&place.key.site_id];
+        Names { site_name: site.name.clone(), region_path: site.region_path.clone(), ..Names::default() }
+    }
+
     /// Hands everything to its room; the change log comes last, because its counter makes other writers wait.
-    async fn apply(self, connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
+    async fn apply(self, connection: &mut AnyConnection, writes: &mut Writes) -> Result<(), sqlx::Error> {
         let now_ms = self.now_ms;
-        let devices = fleet::device::heard(connection, now_ms, &self.heard).await?;
-        let mut drafts = devices.drafts;
+        let heard = fleet::device::heard(connection, now_ms, &self.heard, writes).await?;
+        let mut drafts = heard.drafts;
         for (site_id, started) in &self.started {
             let boot_id = store::signed(started.boot_id.get());
             drafts.extend(fleet::presence::started(connection, now_ms, site_id, boot_id, started.version).await?);
@@ -262,36 +296,25 @@ impl<'a> Meaning<'a> {
         let presses: Vec<HeardPress> = self
             .presses
             .into_iter()
-            .map(|(press, device)| HeardPress {
-                device_id: device.and_then(|place| devices.ids[place].clone()),
-                ..press
+            .map(|(press, word)| match word.and_then(|word| heard.devices[word].clone()) {
+                Some(HeardDevice { id, name, place }) => {
+                    let names = Names { device_name: name, place, ..press.names };
+                    HeardPress { device_id: Some(id), names, ..press }
+                }
+                None => press,
             })
             .collect();
-        drafts.extend(alarm::take_presses(connection, now_ms, &presses).await?);
+        drafts.extend(alarm::take_presses(connection, now_ms, &presses, writes).await?);
         for report in &self.faults {
             drafts.extend(fault::take(connection, now_ms, report).await?);
         }
-        live::append(connection, now_ms, &drafts).await
+        live::append_with(writes, now_ms, &drafts);
+        Ok(())
     }
 }
 
 fn press_id(key: &JournalKey, entry: &EntryView<'_>) -> PressId {
     PressId { epoch: key.stream.epoch, sequence: entry.sequence }
-}
-
-fn unknown_press(place: Place<'_>, entry: &EntryView<'_>, source: &str, why: &str, late: bool) -> HeardPress {
-    HeardPress {
-        site_id: place.key.site_id.clone(),
-        region: place.region.clone(),
-        press_id: press_id(place.key, entry).to_string(),
-        source: format!("unknown:{source}"),
-        device_id: None,
-        kind: AlarmKind::Unknown,
-        trigger: why.to_owned(),
-        source_key: None,
-        occurred_ms: entry.wall_ms,
-        late,
-    }
 }
 
 fn report(place: Place<'_>, source: &str, code: &str, detail: String) -> fault::Report {

@@ -23,7 +23,7 @@ use crate::ids::RegionCode;
 use crate::store::Store;
 
 pub use http::{LiveRoom, routes};
-pub use store::{append, current, expire};
+pub use store::{append, append_with, current, expire};
 
 /// Events that a stream may fall behind before it reads the log itself. At 300 presses a second this is three seconds.
 const TAIL_EVENTS_MAX: usize = 1_024;

@@ -4,7 +4,7 @@ use sqlx::{AnyConnection, AnyPool, Row};
 
 use super::{Draft, Event};
 use crate::ids::RegionCode;
-use crate::store::insert_rows;
+use crate::store::Writes;
 
 /// Events kept for streams that resume. At 13,215 gateways' busiest hour this is minutes, on a calm day a week; a
 /// stream that comes back later is told to start over (`reset`).
@@ -16,33 +16,39 @@ const EVENTS_KEPT: i64 = 100_000;
 /// # Errors
 /// The database's.
 pub async fn append(connection: &mut AnyConnection, now_ms: i64, drafts: &[Draft]) -> Result<(), sqlx::Error> {
+    let mut writes = Writes::new(connection);
+    append_with(&mut writes, now_ms, drafts);
+    writes.run(connection).await?;
+    Ok(())
+}
+
+/// Like [`append`], as the last of a transaction's writes.
+pub fn append_with(writes: &mut Writes, now_ms: i64, drafts: &[Draft]) {
     if drafts.is_empty() {
-        return Ok(());
+        return;
     }
     let count = i64::try_from(drafts.len()).expect("a transaction's events fit in memory");
-    let last: i64 = sqlx::query_scalar("update counter set value = value + $1 where name = 'event' returning value")
-        .bind(count)
-        .fetch_one(&mut *connection)
-        .await?;
-    let numbered: Vec<(i64, &Draft)> = (last - count + 1..=last).zip(drafts).collect();
-    insert_rows(
-        connection,
-        "event (sequence, at_ms, kind, region_code, subject, body)",
+    writes.add("update counter set value = value + ", 1, "where name = 'event'", &[count], |values, count| {
+        values.bind(*count)
+    });
+    let placed: Vec<(i64, &Draft)> = (0..count).rev().zip(drafts).collect();
+    writes.add(
+        "with fresh (before_last, at_ms, kind, region_code, subject, body) as (values ",
         6,
-        "",
-        &numbered,
-        |query, (sequence, draft)| {
-            query
-                .bind(*sequence)
+        ") insert into event (sequence, at_ms, kind, region_code, subject, body) \
+         select counter.value - before_last, at_ms, kind, region_code, subject, body from fresh \
+         join counter on counter.name = 'event'",
+        &placed,
+        |values, (before_last, draft)| {
+            values
+                .bind(*before_last)
                 .bind(now_ms)
                 .bind(draft.kind)
                 .bind(draft.region.as_str())
                 .bind(draft.subject.as_str())
                 .bind(draft.body.to_string())
         },
-    )
-    .await?;
-    Ok(())
+    );
 }
 
 /// The sequence of the newest committed event as this connection sees it; 0 for an empty log. Lists are answered with

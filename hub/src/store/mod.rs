@@ -20,7 +20,7 @@ use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::migrate::Migrator;
 use sqlx::{Any, AnyPool, Executor};
 
-pub use rows::{chunks, insert_rows, parameters};
+pub use rows::{Values, Writes, chunks, insert_rows, parameters};
 
 /// A transaction on either database.
 pub type Transaction = sqlx::Transaction<'static, Any>;

@@ -2,13 +2,15 @@
 
 use axum::http::StatusCode;
 use serde_json::{Value, json};
+use sqlx::AnyConnection;
 use tongluo_protocols::id::DeviceKey;
 
 use super::{County, request};
 use crate::fleet::presence::{self, Beat};
-use crate::fleet::{DeviceHeard, device};
+use crate::fleet::{DeviceHeard, Heard, device};
 use crate::ids::RegionCode;
 use crate::live::Draft;
+use crate::store::Writes;
 use crate::store::testing::{COUNTY, TOWNSHIP, VILLAGE, each_store, region};
 use crate::viewer::Role;
 use crate::viewer::testing::ask;
@@ -29,30 +31,38 @@ fn heard<'a>(county: &'a County, place: &'a RegionCode, heard_ms: i64) -> Device
     }
 }
 
+/// As the ledger does it: what is written is written at the end.
+async fn hear(transaction: &mut AnyConnection, now_ms: i64, words: &[DeviceHeard<'_>]) -> Result<Heard, sqlx::Error> {
+    let mut writes = Writes::new(transaction);
+    let heard = device::heard(transaction, now_ms, words, &mut writes).await?;
+    writes.run(transaction).await?;
+    Ok(heard)
+}
+
 #[tokio::test]
 async fn a_device_is_made_by_being_heard_and_written_only_when_there_is_news() {
     const START_MS: i64 = 1_800_000_000_000;
     each_store(async |store| {
         let county = County::new(&store).await;
         let place = region(VILLAGE);
-        let hear = async |heard: DeviceHeard<'_>| {
+        let hear_one = async |heard: DeviceHeard<'_>| {
             let mut transaction = store.begin().await.unwrap();
-            let result = device::heard(&mut transaction, heard.heard_ms, &[heard]).await.unwrap();
+            let result = hear(&mut transaction, heard.heard_ms, &[heard]).await.unwrap();
             transaction.commit().await.unwrap();
             result
         };
-        let first = hear(heard(&county, &place, START_MS)).await;
+        let first = hear_one(heard(&county, &place, START_MS)).await;
         let told = &first.drafts[0];
         assert_eq!((told.kind, &told.body["kind"]), ("device", &json!("unknown")));
         // Still alive: not written within a minute, not told within ten.
         for (after_ms, link_quality) in [(59_999, 10), (60_000, 20)] {
             let again = DeviceHeard { link_quality: Some(link_quality), ..heard(&county, &place, START_MS + after_ms) };
-            assert!(hear(again).await.drafts.is_empty());
+            assert!(hear_one(again).await.drafts.is_empty());
         }
         let written = county.count("select last_heard_ms from device").await;
         assert_eq!(written, START_MS + 60_000);
         assert_eq!(county.count("select link_quality from device").await, 20);
-        assert_eq!(hear(heard(&county, &place, START_MS + 600_000)).await.drafts.len(), 1);
+        assert_eq!(hear_one(heard(&county, &place, START_MS + 600_000)).await.drafts.len(), 1);
         // News is told at once, and what was not said stays.
         let pressed = DeviceHeard {
             kind: "button",
@@ -60,11 +70,11 @@ async fn a_device_is_made_by_being_heard_and_written_only_when_there_is_news() {
             battery_percent: Some(92),
             ..heard(&county, &place, START_MS + 600_001)
         };
-        let told = hear(pressed).await.drafts.remove(0);
+        let told = hear_one(pressed).await.drafts.remove(0);
         assert_eq!((&told.body["kind"], &told.body["battery_percent"]), (&json!("button"), &json!(92)));
         assert_eq!(told.body["reported_name"], "button 7");
-        assert!(hear(heard(&county, &place, START_MS + 600_002)).await.drafts.is_empty(), "a button stays one");
-        assert_eq!(first.ids, hear(heard(&county, &place, START_MS + 600_003)).await.ids);
+        assert!(hear_one(heard(&county, &place, START_MS + 600_002)).await.drafts.is_empty(), "a button stays one");
+        assert_eq!(first.devices, hear_one(heard(&county, &place, START_MS + 600_003)).await.devices);
     })
     .await;
 }
@@ -82,12 +92,15 @@ async fn what_is_heard_together_is_taken_in_order_and_told_once() {
         let mut transaction = store.begin().await.unwrap();
         let words: Vec<_> =
             (1..=70).chain([70, 1]).zip(1..).map(|(address, battery)| device(address, battery)).collect();
-        let first = device::heard(&mut transaction, 1_000_000, &words).await.unwrap();
-        assert_eq!((&first.ids[0], &first.ids[69]), (&first.ids[71], &first.ids[70]), "a device has one id");
-        assert_eq!((first.ids.len(), first.drafts.len()), (72, 70));
-        let again =
-            device::heard(&mut transaction, 1_000_001, &[device(2, 2), device(71, 5), device(1, 3)]).await.unwrap();
-        assert_eq!((&again.ids[0], &again.ids[2]), (&first.ids[1], &first.ids[0]));
+        let first = hear(&mut transaction, 1_000_000, &words).await.unwrap();
+        assert_eq!(
+            (&first.devices[0], &first.devices[69]),
+            (&first.devices[71], &first.devices[70]),
+            "a device has one id"
+        );
+        assert_eq!((first.devices.len(), first.drafts.len()), (72, 70));
+        let again = hear(&mut transaction, 1_000_001, &[device(2, 2), device(71, 5), device(1, 3)]).await.unwrap();
+        assert_eq!((&again.devices[0], &again.devices[2]), (&first.devices[1], &first.devices[0]));
         assert_eq!(again.drafts.len(), 2, "a new one and one whose battery has changed");
         transaction.commit().await.unwrap();
         assert_eq!(county.count("select count(*) from device").await, 71);
@@ -111,10 +124,10 @@ async fn a_site_that_names_too_many_devices_keeps_the_first() {
             .map(|address| DeviceHeard { key: DeviceKey::zigbee(address), ..heard(&county, &place, 1_000) })
             .collect();
         let mut transaction = store.begin().await.unwrap();
-        let heard = device::heard(&mut transaction, 1_000, &words).await.unwrap();
-        assert_eq!(heard.ids.iter().position(Option::is_none), Some(bound));
-        let again = device::heard(&mut transaction, 1_001, &words[bound - 1..]).await.unwrap();
-        assert_eq!(again.ids, heard.ids[bound - 1..]);
+        let heard = hear(&mut transaction, 1_000, &words).await.unwrap();
+        assert_eq!(heard.devices.iter().position(Option::is_none), Some(bound));
+        let again = hear(&mut transaction, 1_001, &words[bound - 1..]).await.unwrap();
+        assert_eq!(again.devices, heard.devices[bound - 1..]);
         transaction.commit().await.unwrap();
     })
     .await;
@@ -126,7 +139,7 @@ async fn devices_are_named_by_people_of_their_region() {
         let county = County::new(&store).await;
         let place = region(VILLAGE);
         let mut transaction = store.begin().await.unwrap();
-        let id = device::heard(&mut transaction, 1, &[heard(&county, &place, 1)]).await.unwrap().ids.remove(0).unwrap();
+        let id = hear(&mut transaction, 1, &[heard(&county, &place, 1)]).await.unwrap().devices.remove(0).unwrap().id;
         transaction.commit().await.unwrap();
         let path = format!("/api/v1/devices/{id}");
         let name = json!({ "name": " 王奶奶家按钮 ", "place": "东屋床头" });
