@@ -4,7 +4,7 @@ use minicbor::encode::write::Cursor;
 use minicbor::{Decoder, Encode, decode};
 
 use crate::Error;
-use crate::id::{Lane, StreamKey};
+use crate::id::StreamKey;
 
 /// Opens an array of exactly `length` elements whose first is `version`.
 pub(crate) fn expect_version(
@@ -44,9 +44,7 @@ pub(crate) fn array_of(decoder: &mut Decoder<'_>, length: u64) -> Result<(), dec
 
 /// Reads the two elements that name a stream.
 pub(crate) fn stream_key(decoder: &mut Decoder<'_>) -> Result<StreamKey, decode::Error> {
-    let at = decoder.position();
-    let lane = Lane::from_number(decoder.u64()?).map_err(|_| decode::Error::message("an unknown lane").at(at))?;
-    Ok(StreamKey { lane, epoch: decoder.decode()? })
+    Ok(StreamKey { lane: decoder.decode()?, epoch: decoder.decode()? })
 }
 
 /// Reads one value that must be all of `bytes`.

@@ -51,6 +51,19 @@ impl Lane {
     }
 }
 
+impl<C> minicbor::Encode<C> for Lane {
+    fn encode<W: encode::Write>(&self, e: &mut Encoder<W>, _: &mut C) -> Result<(), encode::Error<W::Error>> {
+        e.u8(self.number())?.ok()
+    }
+}
+
+impl<'b, C> minicbor::Decode<'b, C> for Lane {
+    fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, decode::Error> {
+        let at = d.position();
+        Self::from_number(d.u64()?).map_err(|_| decode::Error::message("an unknown lane").at(at))
+    }
+}
+
 /// A random number of 63 bits as an identifier.
 macro_rules! random_id {
     ($(#[$doc:meta])* $name:ident, $refusal:literal) => {
@@ -167,6 +180,52 @@ impl<'b, C> minicbor::Decode<'b, C> for PressId {
     fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, decode::Error> {
         let at = d.position();
         d.str()?.parse().map_err(|_| decode::Error::message("not a press id").at(at))
+    }
+}
+
+/// The name of a content that travels as a file: its SHA-256. As text 64 lower-case hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ContentId(pub [u8; Self::BYTES]);
+
+impl ContentId {
+    /// The length of a SHA-256.
+    pub const BYTES: usize = 32;
+}
+
+impl fmt::Display for ContentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl FromStr for ContentId {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        const MALFORMED: Error = Error::Malformed { what: "content id", at: 0 };
+        let lower_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        if text.len() != 2 * Self::BYTES || !text.bytes().all(lower_hex) {
+            return Err(MALFORMED);
+        }
+        let mut bytes = [0; Self::BYTES];
+        for (index, byte) in bytes.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(&text[2 * index..2 * index + 2], 16).map_err(|_| MALFORMED)?;
+        }
+        Ok(Self(bytes))
+    }
+}
+
+impl<C> minicbor::Encode<C> for ContentId {
+    fn encode<W: encode::Write>(&self, e: &mut Encoder<W>, _: &mut C) -> Result<(), encode::Error<W::Error>> {
+        e.bytes(&self.0)?.ok()
+    }
+}
+
+impl<'b, C> minicbor::Decode<'b, C> for ContentId {
+    fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, decode::Error> {
+        let at = d.position();
+        let bytes = d.bytes()?.try_into();
+        bytes.map(Self).map_err(|_| decode::Error::message("a SHA-256 has 32 bytes").at(at))
     }
 }
 

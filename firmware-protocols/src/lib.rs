@@ -6,6 +6,8 @@
 //! | [`link`]   | two journals and one protocol: batches, acknowledgements, sender and receiver  |
 //! | [`device`] | what the buttons of a village say, one file per family                         |
 //! | [`event`]  | what a gateway tells the hub: the bodies of entries, and the heartbeat         |
+//! | [`order`]  | what the hub tells a gateway, signed                                           |
+//! | `configuration` | the document that a gateway is to follow; needs a heap, feature `alloc`   |
 //! | [`media`]  | the media connection: live pictures and recordings, and the MP4 they are kept in |
 //!
 //! The crate is `no_std` and allocates nothing: what is parsed borrows from the bytes it came in, what is emitted goes
@@ -15,10 +17,14 @@
 //! are not known are kept, never dropped.
 #![no_std]
 
+#[cfg(feature = "alloc")]
+extern crate alloc;
 #[cfg(any(test, feature = "mp4"))]
 extern crate std;
 
 mod cbor;
+#[cfg(feature = "alloc")]
+pub mod configuration;
 pub mod device;
 #[cfg(test)]
 mod document;
@@ -27,5 +33,6 @@ pub mod event;
 pub mod id;
 pub mod link;
 pub mod media;
+pub mod order;
 
 pub use error::Error;
