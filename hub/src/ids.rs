@@ -53,6 +53,22 @@ opaque_id!(
     FaultId
 );
 opaque_id!(
+    /// What answers at an address in a village: a network recorder, or a camera that is its own.
+    RecorderId
+);
+opaque_id!(
+    /// A camera: a channel of a recorder.
+    CameraId
+);
+opaque_id!(
+    /// What a camera saw of a press; ids sort by the time the hub heard of it.
+    EvidenceId
+);
+opaque_id!(
+    /// A stretch taken out of a recording; ids sort by the time it was asked for.
+    ExportId
+);
+opaque_id!(
     /// A person who uses the pages.
     AccountId
 );

@@ -26,5 +26,6 @@ pub mod region;
 pub mod seal;
 pub mod serve;
 pub mod store;
+pub mod video;
 pub mod viewer;
 pub mod web;

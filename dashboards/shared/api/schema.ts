@@ -89,6 +89,42 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/cameras": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The cameras of the viewer's region. */
+        get: operations["list_cameras"];
+        put?: never;
+        /** Enter a camera. Its recorder is found by its address or made; credentials are sealed and never shown again. */
+        post: operations["create_camera"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/cameras/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Delete a camera. What it saw of presses stays until it expires. */
+        delete: operations["delete_camera"];
+        options?: never;
+        head?: never;
+        /** Change a camera; absent fields stay. */
+        patch: operations["change_camera"];
+        trace?: never;
+    };
     "/api/v1/devices": {
         parameters: {
             query?: never;
@@ -504,6 +540,237 @@ export interface components {
             entries: components["schemas"]["AuditEntry"][];
             /** @description Ask again with `after` set to this; null at the end. */
             next?: string | null;
+        };
+        /** @description A camera to be entered. */
+        CameraCreate: {
+            /** @description Whose gateway reaches it. */
+            site_id: components["schemas"]["SiteId"];
+            /** @description 1–80 characters. */
+            name: string;
+            /** @description `rtsp://host[:port]/path` of its main stream. Credentials in it are taken out, sealed and never shown again. */
+            url: components["schemas"]["Secret"];
+            sub_url?: components["schemas"]["Secret"] | null;
+            /** @description Of the recorder; wins over one in the address. Absent: the recorder's stay. */
+            username?: string | null;
+            password?: components["schemas"]["Secret"] | null;
+            /**
+             * Format: int32
+             * @description How many streams the recorder gives at once: 1–128, default 4.
+             */
+            sessions_max?: number | null;
+            kind?: components["schemas"]["CameraKind"] | null;
+            /** @description At most 80 characters. */
+            place?: string | null;
+            /**
+             * Format: double
+             * @description WGS 84 degrees.
+             */
+            latitude?: number | null;
+            /**
+             * Format: double
+             * @description WGS 84 degrees.
+             */
+            longitude?: number | null;
+            /**
+             * Format: int64
+             * @description Where it looks: 0–359, clockwise from north.
+             */
+            direction_degrees?: number | null;
+            record?: components["schemas"]["RecordPolicy"] | null;
+            /**
+             * Format: int32
+             * @description 1–365; default 7.
+             */
+            days_max?: number | null;
+            /**
+             * Format: int64
+             * @description 16 MiB–16 TiB; default 64 GiB.
+             */
+            bytes_max?: number | null;
+            /** @description Whether its sound is recorded, too; default no. */
+            audio?: boolean | null;
+            /** @description Of a home camera: the devices of its household, of the same site. */
+            household_device_ids?: components["schemas"]["DeviceId"][] | null;
+        };
+        /** @description A camera: a channel of a recorder. */
+        CameraId: string;
+        /**
+         * @description Where a camera looks, and so who may open it and when.
+         * @enum {string}
+         */
+        CameraKind: "public" | "facility" | "home";
+        /** @description Cameras, as of one moment of the change log. */
+        CameraPage: {
+            /**
+             * Format: int64
+             * @description Sequence of the change log at which this was read.
+             */
+            sequence: number;
+            /** @description By site and name. */
+            cameras: components["schemas"]["CameraView"][];
+        };
+        /** @description What to change of a camera; absent fields stay, an empty text clears. */
+        CameraPatch: {
+            /** @description 1–80 characters. */
+            name?: string | null;
+            url?: components["schemas"]["Secret"] | null;
+            sub_url?: components["schemas"]["Secret"] | null;
+            /** @description Of the recorder, for all its cameras. */
+            username?: string | null;
+            password?: components["schemas"]["Secret"] | null;
+            /**
+             * Format: int32
+             * @description Of the recorder: 1–128.
+             */
+            sessions_max?: number | null;
+            kind?: components["schemas"]["CameraKind"] | null;
+            /** @description At most 80 characters. */
+            place?: string | null;
+            /**
+             * Format: double
+             * @description WGS 84 degrees.
+             */
+            latitude?: number | null;
+            /**
+             * Format: double
+             * @description WGS 84 degrees.
+             */
+            longitude?: number | null;
+            /**
+             * Format: int64
+             * @description 0–359; −1: it looks all around.
+             */
+            direction_degrees?: number | null;
+            record?: components["schemas"]["RecordPolicy"] | null;
+            /**
+             * Format: int32
+             * @description 1–365.
+             */
+            days_max?: number | null;
+            /**
+             * Format: int64
+             * @description 16 MiB–16 TiB.
+             */
+            bytes_max?: number | null;
+            /** @description Whether its sound is recorded, too. */
+            audio?: boolean | null;
+            /** @description Of a home camera: the devices of its household, of the same site. */
+            household_device_ids?: components["schemas"]["DeviceId"][] | null;
+            /** @description Of a home camera: the household consents, or no longer does. */
+            consent?: boolean | null;
+        };
+        /** @description How a camera is, and since when. */
+        CameraStateView: {
+            /**
+             * @description `ok`, `starting`, `unreachable`, `refused`, `no_such_stream`, `unsupported`, `no_frames`, `frozen`, `black`,
+             *     `recording_gap`, `clock_off`, `disk_full` as its gateway says; `new`: it has not said anything yet; `stale`: nobody
+             *     knows, because the gateway is off line or has been silent about it. Others may come.
+             */
+            name: string;
+            /**
+             * Format: int64
+             * @description Since when: the gateway's clock, of `stale` and `new` the hub's.
+             */
+            since_ms: number;
+            /** @description What was seen, for the technician; of `stale` how it last was. */
+            detail: string;
+        };
+        /** @description A camera. Times are UTC milliseconds. */
+        CameraView: {
+            /** @description Opaque. */
+            id: components["schemas"]["CameraId"];
+            /** @description Whose gateway reaches it. */
+            site_id: components["schemas"]["SiteId"];
+            /** @description That site's name. */
+            site_name: string;
+            /** @description That site's region. */
+            region_code: components["schemas"]["RegionCode"];
+            /** @description What answers at its address; cameras of one recorder share its credentials and its sessions. */
+            recorder_id: components["schemas"]["RecorderId"];
+            /** @description As people call it. */
+            name: string;
+            /** @description Where it looks, and so who may open it and when. */
+            kind: components["schemas"]["CameraKind"];
+            /** @description Where it is. */
+            place?: string | null;
+            /**
+             * Format: double
+             * @description WGS 84 degrees; null: where its site is.
+             */
+            latitude?: number | null;
+            /**
+             * Format: double
+             * @description WGS 84 degrees.
+             */
+            longitude?: number | null;
+            /**
+             * Format: int64
+             * @description Where it looks, clockwise from north; null: all around, or nobody said.
+             */
+            direction_degrees?: number | null;
+            /** @description Address of its main stream, without credentials. */
+            url: string;
+            /** @description Address of its smaller stream; null: it has none. */
+            sub_url?: string | null;
+            /** @description Whether the recorder's credentials are known. */
+            has_credentials: boolean;
+            /**
+             * Format: int64
+             * @description How many streams the recorder gives at once.
+             */
+            sessions_max: number;
+            /** @description What the village keeps of it. */
+            record: components["schemas"]["RecordPolicy"];
+            /**
+             * Format: int64
+             * @description For how many days at most.
+             */
+            days_max: number;
+            /**
+             * Format: int64
+             * @description In how many bytes at most.
+             */
+            bytes_max: number;
+            /** @description Whether its sound is recorded, too. */
+            audio: boolean;
+            /** @description Of a home camera: the devices during whose alarm it opens. */
+            household_device_ids: components["schemas"]["DeviceId"][];
+            /**
+             * Format: int64
+             * @description Of a home camera: since when its household consents; null: it does not.
+             */
+            consent_ms?: number | null;
+            /** @description How it is. */
+            state: components["schemas"]["CameraStateView"];
+            main?: components["schemas"]["StreamView"] | null;
+            sub?: components["schemas"]["StreamView"] | null;
+            /**
+             * Format: int64
+             * @description When its last frame came, the gateway's clock.
+             */
+            last_frame_ms?: number | null;
+            /**
+             * Format: int64
+             * @description Where its recordings begin, the gateway's clock; null: there are none.
+             */
+            recorded_from_ms?: number | null;
+            /**
+             * Format: int64
+             * @description How many bytes its recordings take.
+             */
+            recorded_bytes?: number | null;
+            /**
+             * Format: int64
+             * @description When the hub last heard of it.
+             */
+            reported_ms?: number | null;
+            /**
+             * Format: int64
+             * @description Grows with each change by a person.
+             */
+            revision: number;
+            /** @description True in the change log's last word of a camera that was deleted; never in lists. */
+            deleted: boolean;
         };
         /** @description The one-time right to enrol a gateway; its code is shown this once. */
         ClaimView: {
@@ -925,6 +1192,13 @@ export interface components {
             /** @description Stable name of the problem, e.g. `alarm.already_closed`. */
             code: string;
         };
+        /**
+         * @description What the village keeps of a camera's pictures.
+         * @enum {string}
+         */
+        RecordPolicy: "off" | "main" | "sub";
+        /** @description What answers at an address in a village: a network recorder, or a camera that is its own. */
+        RecorderId: string;
         /** @description A place. */
         Region: {
             /** @description National statistical code. */
@@ -957,6 +1231,11 @@ export interface components {
          * @enum {string}
          */
         Role: "administrator" | "operator" | "village_head" | "technician";
+        /**
+         * Format: password
+         * @description A text that must not be shown: a password on its way in. Its debug form says that there is one, and no more.
+         */
+        Secret: string;
         /** @description A site to be created. */
         SiteCreate: {
             /** @description 1–80 characters. */
@@ -1043,6 +1322,21 @@ export interface components {
              */
             open_faults: number;
             claim?: components["schemas"]["OpenClaim"] | null;
+        };
+        /** @description What a stream carries. */
+        StreamView: {
+            /** @description `h264` or `h265`; others may come. */
+            codec: string;
+            /**
+             * Format: int64
+             * @description In pixels.
+             */
+            width: number;
+            /**
+             * Format: int64
+             * @description In pixels.
+             */
+            height: number;
         };
         /** @description A line of an alarm's story. */
         TimelineLine: {
@@ -1326,6 +1620,127 @@ export interface operations {
             };
         };
     };
+    list_cameras: {
+        parameters: {
+            query?: {
+                /** @description Only this site's. */
+                site_id?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CameraPage"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    create_camera: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CameraCreate"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CameraView"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    delete_camera: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    change_camera: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CameraPatch"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CameraView"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
     list_devices: {
         parameters: {
             query?: {
@@ -1432,7 +1847,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Server-sent events: alarm, site, device, fault, beat, reset */
+            /** @description Server-sent events: alarm, site, device, fault, camera, evidence, beat, reset */
             200: {
                 headers: {
                     [name: string]: unknown;

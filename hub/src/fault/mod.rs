@@ -56,6 +56,23 @@ pub async fn take(connection: &mut AnyConnection, now_ms: i64, report: &Report) 
     }
 }
 
+/// Clears every open fault of a source that is no more. Returns what to append to the change log.
+///
+/// # Errors
+/// The database's.
+pub async fn clear_source(
+    connection: &mut AnyConnection,
+    now_ms: i64,
+    site: &SiteId,
+    source: &str,
+) -> Result<Vec<Draft>, sqlx::Error> {
+    let mut drafts = Vec::new();
+    for id in store::clear_all_of_source(connection, now_ms, site, source).await? {
+        drafts.push(draft(connection, &id).await?);
+    }
+    Ok(drafts)
+}
+
 async fn draft(connection: &mut AnyConnection, id: &str) -> Result<Draft, sqlx::Error> {
     let view = store::one(connection, id).await?.ok_or(sqlx::Error::RowNotFound)?;
     Ok(Draft { kind: "fault", region: view.region_code.clone(), subject: id.to_owned(), body: json!(view) })

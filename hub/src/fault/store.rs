@@ -98,6 +98,24 @@ pub(super) async fn clear_by_source(
     .await
 }
 
+/// Clears every open fault of a source that is no more; returns their ids.
+pub(super) async fn clear_all_of_source(
+    connection: &mut AnyConnection,
+    now_ms: i64,
+    site: &SiteId,
+    source: &str,
+) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar(
+        "update fault set state = 'cleared', cleared_ms = $3, last_ms = $3 \
+         where site_id = $1 and source = $2 and state = 'open' returning id",
+    )
+    .bind(site.as_str())
+    .bind(source)
+    .bind(now_ms)
+    .fetch_all(connection)
+    .await
+}
+
 /// Clears an open fault on a person's word. False when it was not open any more.
 pub(super) async fn clear_by_person(
     connection: &mut AnyConnection,

@@ -246,6 +246,7 @@ pub(super) async fn change(
         "update device set name = nullif(coalesce($2, name), ''), place = nullif(coalesce($3, place), ''), \
          latitude = coalesce($4, latitude), longitude = coalesce($5, longitude) where id = $1",
     )
+    .persistent(false) // positions may be null: see `store`
     .bind(id.as_str())
     .bind(change.name.as_deref())
     .bind(change.place.as_deref())

@@ -26,6 +26,7 @@ pub(super) async fn insert_site(
     sqlx::query(
         "insert into site (id, name, region_code, latitude, longitude, created_ms) values ($1, $2, $3, $4, $5, $6)",
     )
+    .persistent(false) // positions may be null: see `store`
     .bind(site.id.as_str())
     .bind(site.name)
     .bind(site.region.as_str())
@@ -49,6 +50,7 @@ pub(super) async fn update_site(
         "update site set name = coalesce($2, name), latitude = coalesce($3, latitude), \
          longitude = coalesce($4, longitude) where id = $1",
     )
+    .persistent(false) // positions may be null: see `store`
     .bind(id.as_str())
     .bind(name)
     .bind(latitude)

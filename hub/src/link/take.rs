@@ -15,6 +15,7 @@ use crate::fleet::{self, DeviceHeard, HeardDevice};
 use crate::ids::{RegionCode, SiteId};
 use crate::live;
 use crate::store::Writes;
+use crate::video::{self, HeardCamera};
 
 /// A batch whose envelope has been checked, and how to take it.
 #[derive(Clone, Debug)]
@@ -148,12 +149,13 @@ struct Meaning<'a> {
     presses: Vec<(HeardPress, Option<usize>)>,
     started: Vec<(&'a SiteId, Started<'a>)>,
     faults: Vec<fault::Report>,
+    cameras: Vec<HeardCamera<'a>>,
 }
 
 impl<'a> Meaning<'a> {
     fn new(now_ms: i64, lateness: &'a Lateness, sites: &'a HashMap<SiteId, Site>) -> Self {
-        let (heard, presses, started, faults) = Default::default();
-        Self { now_ms, lateness, sites, heard, presses, started, faults }
+        let (heard, presses, started, faults, cameras) = Default::default();
+        Self { now_ms, lateness, sites, heard, presses, started, faults, cameras }
     }
 
     /// Adds an entry; returns why it was kept without being applied, if it was.
@@ -169,7 +171,10 @@ impl<'a> Meaning<'a> {
             Ok(Event::Fault(fault)) => self.faults.push(fault_report(place, &fault)),
             Ok(Event::Started(started)) => self.started.push((&place.key.site_id, started)),
             Ok(Event::Thinned(thinned)) => self.faults.push(thinned_report(place, thinned)),
-            Ok(event @ (Event::CameraReport(_) | Event::Evidence(_) | Event::Unknown { .. })) => {
+            Ok(Event::CameraReport(report)) => {
+                self.cameras.push(HeardCamera { site_id: &place.key.site_id, report });
+            }
+            Ok(event @ (Event::Evidence(_) | Event::Unknown { .. })) => {
                 let kind = event.kind();
                 self.keep_flagged(place, entry, flag::UNKNOWN_KIND, &format!("kind {kind} is not known here"));
                 return Some(flag::UNKNOWN_KIND);
@@ -307,6 +312,9 @@ impl<'a> Meaning<'a> {
         drafts.extend(alarm::take_presses(connection, now_ms, &presses, writes).await?);
         for report in &self.faults {
             drafts.extend(fault::take(connection, now_ms, report).await?);
+        }
+        if !self.cameras.is_empty() {
+            drafts.extend(video::take_reports(connection, now_ms, &self.cameras).await?);
         }
         live::append_with(writes, now_ms, &drafts);
         Ok(())

@@ -59,7 +59,7 @@ struct Resume {
 #[utoipa::path(
     get, path = "/api/v1/events", tag = "live", params(Resume),
     responses(
-        (status = 200, description = "Server-sent events: alarm, site, device, fault, beat, reset", content_type = "text/event-stream", body = String),
+        (status = 200, description = "Server-sent events: alarm, site, device, fault, camera, evidence, beat, reset", content_type = "text/event-stream", body = String),
         (status = 401, description = "No session", body = ProblemDocument),
         (status = 503, description = "Too many streams", body = ProblemDocument),
     )

@@ -30,7 +30,9 @@ use crate::lock::DataLock;
 use crate::map::{self, MapRoom};
 use crate::metrics::{self, MetricsRoom};
 use crate::region::{self, RegionRoom};
+use crate::seal::Seal;
 use crate::store::Store;
+use crate::video::{self, VideoRoom};
 use crate::web::{headers, pages, problem, server};
 
 /// Largest body of a request, except where a route says otherwise.
@@ -56,6 +58,7 @@ struct Rooms {
     audit: AuditRoom,
     identity: Identity,
     live: LiveRoom,
+    video: VideoRoom,
 }
 
 impl Rooms {
@@ -69,6 +72,7 @@ impl Rooms {
             .merge(fault::routes().with_state(self.fault))
             .merge(audit::routes().with_state(self.audit))
             .merge(live::routes().with_state(self.live))
+            .merge(video::routes().with_state(self.video))
     }
 }
 
@@ -84,6 +88,7 @@ pub fn openapi_json() -> String {
         fault::routes().into_openapi(),
         audit::routes().into_openapi(),
         live::routes().into_openapi(),
+        video::routes().into_openapi(),
     ] {
         api.merge(room);
     }
@@ -102,6 +107,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let _lock = DataLock::take(&config.data_dir)?;
     let now_ms = clock::utc_ms();
     let authority = Arc::new(Authority::open(&config.data_dir)?);
+    let seal = Seal::open(&config.data_dir)?;
     let store = Store::open(&config.store()).await.context("cannot open the database")?;
     let live = Live::open(store.clone()).await?;
     mark_all_offline(&store, now_ms).await?;
@@ -127,6 +133,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         audit: AuditRoom { store: store.clone() },
         identity: identity.clone(),
         live: LiveRoom { live: live.clone(), identity: identity.clone() },
+        video: VideoRoom { store: store.clone(), live: live.clone(), seal: seal.clone() },
     };
     let intake =
         Intake::new(store.clone(), live.clone(), Arc::clone(&broker), i64::from(config.alarm.late_after_s) * 1_000);

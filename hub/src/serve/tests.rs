@@ -74,6 +74,15 @@ fn classification() -> Vec<Classified> {
         route(&patch, "/api/v1/users/{id}", right(Right::UserManage), Some(json!({"display_name": "改名"}))),
         route(&get, "/api/v1/audit", right(Right::AuditRead), None),
         route(&get, "/api/v1/events", Session, None),
+        route(&get, "/api/v1/cameras", Session, None),
+        route(
+            &post,
+            "/api/v1/cameras",
+            right(Right::SiteManage),
+            Some(json!({"site_id": "{site}", "name": "村口", "url": "rtsp://10.0.0.9/1"})),
+        ),
+        route(&patch, "/api/v1/cameras/{id}", right(Right::SiteManage), Some(json!({"place": "村口东"}))),
+        route(&delete, "/api/v1/cameras/{id}", right(Right::SiteManage), None),
     ]
 }
 
@@ -115,7 +124,8 @@ impl County {
             map: MapRoom { store: store.clone() },
             audit: AuditRoom { store: store.clone() },
             identity: identity.clone(),
-            live: LiveRoom { live, identity: identity.clone() },
+            live: LiveRoom { live: live.clone(), identity: identity.clone() },
+            video: VideoRoom { store: store.clone(), live, seal: crate::seal::for_test() },
         };
         let app = application(rooms, Router::new(), identity, AllowedHosts::of(&config));
         Self { app, store, folder }
@@ -137,6 +147,11 @@ impl County {
              created_ms) values ($1, $1, $3, '-', 'operator', $2, 'zh-CN', 0, 0) on conflict do nothing",
             "insert into audit (id, at_ms, actor, action, subject, region_code, outcome, detail) \
              values ($1, 0, $3, 'session.begin', $1, $2, 'done', '') on conflict do nothing",
+            "insert into recorder (id, site_id, host, port, sessions_max, created_ms) \
+             values ($1, $1, $2 || $3, 554, 4, 0) on conflict do nothing",
+            "insert into camera (id, site_id, recorder_id, name, kind, main_path, place, record, days_max, bytes_max, \
+             audio, created_ms, revision, state, state_since_ms, state_detail, stale) \
+             values ($1, $1, $1, $3, 'public', '/1', $2, 'main', 7, 1, 0, 0, 1, 'ok', 0, '', 0) on conflict do nothing",
         ] {
             sqlx::query(sql).bind(id_in(code)).bind(code).bind(mark).execute(&mut *transaction).await.unwrap();
         }
@@ -153,7 +168,8 @@ impl County {
             Some(body) => {
                 request = request.header(header::CONTENT_TYPE, "application/json");
                 let name = format!("new-{}", crate::ids::opaque());
-                Body::from(body.to_string().replace("{region}", own).replace("{new}", &name))
+                let body = body.to_string().replace("{region}", own).replace("{site}", &id_in(own));
+                Body::from(body.replace("{new}", &name))
             }
             None => Body::empty(),
         };
@@ -265,7 +281,8 @@ async fn walk(county: &County, route: &Classified, role: Role, home: RegionCode)
     } else {
         assert_eq!(status, StatusCode::FORBIDDEN, "{what}");
     }
-    let names_a_region = body.as_ref().is_some_and(|body| body.to_string().contains("{region}"));
+    let names_a_region =
+        body.as_ref().is_some_and(|body| ["{region}", "{site}"].iter().any(|place| body.to_string().contains(place)));
     if path.contains("{id}") || names_a_region {
         let cookie = begin_session(&county.store, role, &home, clock::utc_ms()).await;
         let (status, answer) = county.ask(route, &in_village(path, FOREIGN), FOREIGN, Some(&cookie)).await;

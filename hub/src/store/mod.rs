@@ -5,6 +5,10 @@
 //! disk) and several readers; on PostgreSQL both come from one pool. SQL must stay within what both understand: `$1`
 //! placeholders, `on conflict`, `returning`, and only bigint, double precision, text and blob columns, because sqlx's
 //! `Any` driver carries no others (docs/decisions/0002-store.md).
+//!
+//! That driver also tells PostgreSQL that a null double is a `float4`, and PostgreSQL remembers it for as long as the
+//! statement stays prepared: a number at the same place is refused from then on. A statement to which a double may be
+//! bound as null is therefore not kept: `.persistent(false)`.
 
 mod rows;
 #[cfg(test)]

@@ -61,6 +61,21 @@ async fn values_of_every_type_come_back_as_they_went() {
 }
 
 #[tokio::test]
+async fn a_number_may_stand_where_none_stood_before() {
+    each_store(async |store| {
+        let mut transaction = store.begin().await.unwrap();
+        sqlx::query("create table probe (c double precision)").execute(&mut *transaction).await.unwrap();
+        for value in [None, Some(33.146), None, Some(-1.0)] {
+            let query = sqlx::query("insert into probe (c) values ($1)").persistent(false).bind(value);
+            query.execute(&mut *transaction).await.unwrap();
+        }
+        let sum: f64 = sqlx::query_scalar("select sum(c) from probe").fetch_one(&mut *transaction).await.unwrap();
+        assert!((sum - 32.146).abs() < 1e-9, "{sum}");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_dropped_transaction_leaves_nothing() {
     each_store(async |store| {
         let mut transaction = store.begin().await.unwrap();

@@ -1,0 +1,58 @@
+//! Cameras, what they saw of a press, and what people may see of it.
+//!
+//! A **recorder** answers at an address in a village's network; a **camera** is one of its channels. People enter cameras
+//! (`camera.rs`, `http.rs`; `address.rs` takes credentials out of what they type), the gateway is told of them
+//! ([`configuration_of`](configuration::of)) and says how they are (`report.rs`, from the ledger; `health.rs` for how long
+//! that is believed). Around a press it saves pictures and clips: their rows come through the ledger, their content on its
+//! own, by its hash (`evidence/`). Recordings stay in the village; stretches of them are taken out with a reason (`export/`).
+//!
+//! Whoever wants to see anything of a camera passes [`access`], which knows the region rule and the rule of homes, and
+//! leaves a [`Look`] in the audit trail, with how long it lasted.
+
+mod address;
+mod camera;
+mod health;
+mod http;
+mod report;
+mod store;
+#[cfg(test)]
+mod tests;
+mod view;
+
+use sqlx::AnyConnection;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::ids::{CameraId, SiteId};
+use crate::live::Live;
+use crate::seal::Seal;
+use crate::store::Store;
+
+pub use camera::{CameraKind, RecordPolicy};
+pub use report::{HeardCamera, take_reports};
+pub use view::{CameraStateView, CameraView, StreamView};
+
+/// What the room needs of the hub.
+#[derive(Clone, Debug)]
+pub struct VideoRoom {
+    /// The tables.
+    pub store: Store,
+    /// To be told of changes.
+    pub live: Live,
+    /// Under which recorders' credentials are stored.
+    pub seal: Seal,
+}
+
+/// The room's routes; whoever serves them adds the state.
+pub fn routes() -> OpenApiRouter<VideoRoom> {
+    http::routes()
+}
+
+/// The source under which faults of a camera stand.
+fn fault_source(id: &CameraId) -> String {
+    format!("camera:{id}")
+}
+
+/// What a site's gateway is to do has changed.
+async fn changed(_connection: &mut AnyConnection, _now_ms: i64, _site: &SiteId) -> Result<(), sqlx::Error> {
+    Ok(())
+}
