@@ -7,7 +7,7 @@
 //!
 //! | Module | Gives |
 //! | --- | --- |
-//! | [`recipe`], [`face`] | files made by ffmpeg; the clock painted into them |
+//! | [`recipe`], [`face`], [`view`] | files made by ffmpeg; the clock painted into them; places for people to look at |
 //! | [`clip`], [`packet`] | a file as access units, cut into RTP packets once |
 //! | [`camera`], [`fault`] | the camera, and what can be wrong with it |
 //! | `connection`, `request`, `guard`, `player`, `silence` | its half of RTSP: one client, its requests, passwords and sessions, what is sent when |
@@ -30,9 +30,11 @@ mod shared;
 mod silence;
 #[cfg(test)]
 mod tests;
+pub mod view;
 
 pub use camera::{Camera, Plan};
 pub use clip::Clip;
 pub use fault::{Fault, Mishap};
 pub use recipe::{Codec, Picture, Recipe};
 pub use shared::{Channel, Counts};
+pub use view::View;

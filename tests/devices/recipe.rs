@@ -7,6 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 use super::face;
+use super::view::View;
 use crate::child;
 
 /// Grows when the same recipe would give other files.
@@ -30,6 +31,8 @@ pub enum Picture {
     Frozen,
     /// Nothing.
     Black,
+    /// A place in a village, for people to look at; without the clock of [`face`].
+    Village(View),
 }
 
 /// Everything that makes one file of video different from another.
@@ -148,6 +151,7 @@ impl Recipe {
                 format!("{},trim=end_frame=1,loop=loop={}:size=1", moving(), self.frames() - 1)
             }
             Picture::Black => format!("color=color=black:{size}"),
+            Picture::Village(view) => view.source(*width, *height, *frames_per_s, *seconds),
         }
     }
 
@@ -176,6 +180,7 @@ impl fmt::Display for Recipe {
             Picture::Clock => "clock",
             Picture::Frozen => "frozen",
             Picture::Black => "black",
+            Picture::Village(view) => view.name(),
         };
         let Self { width, height, frames_per_s, gop_frames, seconds, kbit_per_s, b_frames, .. } = self;
         write!(to, "v{VERSION}-{codec}-{width}x{height}-{frames_per_s}fps-gop{gop_frames}-{seconds}s-{kbit_per_s}k")?;

@@ -10,7 +10,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::fault::Mishap;
-use super::{Camera, Channel, Codec, Fault, Plan, Recipe, face};
+use super::{Camera, Channel, Clip, Codec, Fault, Picture, Plan, Recipe, View, face};
+use crate::gst::GstRecorder;
+use crate::mosquitto::Login;
 use crate::scene::play;
 use crate::{clock, wait};
 
@@ -69,11 +71,36 @@ fn ffmpeg_sees_every_picture_once_and_in_order_across_the_seam() {
 }
 
 #[test]
+fn gstreamers_recorder_plays_across_the_seam_to_whom_it_knows() {
+    play("gst", async |folder| {
+        let recorder = GstRecorder::start(folder.path(), &[("1/main".to_owned(), SHORT)]).await?;
+        let (url, Login { username, password }) = (recorder.url("1/main"), recorder.login());
+        let file = folder.path().join("seen.h264");
+        let refused = ffmpeg(&url, "1", &file).await.expect_err("without a password").to_string();
+        assert!(refused.contains("401"), "{refused}");
+        ffmpeg(&url.replace("rtsp://", &format!("rtsp://{username}:{password}@")), "3", &file).await?;
+        let numbers: Vec<u32> = face::read_file(&file, 200)?.into_iter().flatten().collect();
+        ensure!(numbers.len() > 50, "{} pictures", numbers.len());
+        assert!(numbers[5..].windows(2).all(|pair| pair[1] == (pair[0] + 1) % SHORT.frames()), "{numbers:?}");
+        Ok(())
+    });
+}
+
+#[test]
 fn a_picture_without_a_clock_reads_as_none() {
     assert_eq!(face::read(&[0; 320 * 180], 320, 180), None);
     assert_eq!(face::read(&[255; 320 * 180], 320, 180), None);
     assert_eq!(face::read(&[0; 10], 320, 180), None);
     assert_eq!(face::read(&[], 0, 0), None);
+}
+
+#[test]
+fn the_views_of_a_village_can_be_made() {
+    for view in [View::Gate, View::Square, View::Clinic, View::Dam] {
+        let recipe = Recipe { picture: Picture::Village(view), ..SHORT };
+        let clip = Clip::load(recipe).expect("ffmpeg draws it");
+        assert_eq!(clip.units.len(), 50);
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@
 //! | [`mosquitto`], [`postgres`] | real servers from Debian's packages |
 //! | [`button`], [`lan`] | what devices' networks publish, and what the gateway confirms |
 //! | [`devices`] | an RTSP camera with faults and a clock in its picture (`tests/devices`) |
+//! | [`gst`] | the demo's cameras, on GStreamer's RTSP server |
 //! | [`api`], [`stream`] | the hub's interface as a browser uses it |
 //! | [`rogue`] | a gateway's certificate in the wrong hands |
 //! | [`line`](mod@line) | a connection that can be cut |
@@ -21,6 +22,7 @@ pub mod child;
 pub mod clock;
 #[path = "../devices/mod.rs"]
 pub mod devices;
+pub mod gst;
 pub mod hub;
 pub mod lan;
 pub mod line;
