@@ -21,6 +21,6 @@ export default defineConfig({
       input: { command: here('command/index.html'), field: here('field/index.html') },
     },
   },
-  server: { host: '127.0.0.1', proxy: { '/api': { target: hub } } },
+  server: { host: '127.0.0.1', proxy: { '/api': { target: hub, ws: true } } },
   test: { include: ['{command,field,shared}/**/*.test.ts'] },
 });

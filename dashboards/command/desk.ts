@@ -56,6 +56,16 @@ export function useDesk() {
     if (which === 'closed') void closed.read();
   }
 
+  /** Selects an open alarm wherever it stands, also inside a group. */
+  function find(id: string): void {
+    show('open');
+    const alarm = openAlarms.value.find((candidate) => candidate.id === id);
+    if (alarm === undefined) return;
+    const group = open_rows.value.find((row) => row.kind === 'group' && row.alarms.some((member) => member.id === id));
+    if (group !== undefined) expanded.add(group.key);
+    selected.value = id;
+  }
+
   function move(by: number): void {
     const keys = shown_rows.value.map((row) => row.key);
     selected.value = step(keys, selected.value, by);
@@ -98,6 +108,7 @@ export function useDesk() {
     selected_row,
     selected_alarm,
     show,
+    find,
     move,
     toggle,
     acknowledge,

@@ -3,11 +3,12 @@
  * HTTP API from memory, serves `dist/` under the hub's own content policy, and forgets everything
  * when it ends. It checks nothing that the hub checks; never test a rule of the hub against it.
  *
- *     node dev/fake-hub.mjs [--port 8090, or 0 for any] [--scene busy|calm|empty|flood]
+ *     node dev/fake-hub.mjs [--port 8090, or 0 for any] [--scene busy|calm|empty|flood|grids]
  *
  * Log in as `zhibanyuan` (operator), `jishuyuan` (technician) or `admin`, with any password but "wrong".
  * For trying things out it also answers `POST /dev/press?device=d1`, `/dev/unknown`, `/dev/silence?ms=`,
  * `/dev/drop` (ends the streams), `/dev/expire` (ends the sessions), `/dev/enrol?site=s4`, `/dev/reset`;
+ * `/dev/stall?ms=` holds every live picture, `/dev/camera?id=c1&state=frozen` changes a camera's state;
  * `GET /dev/streams` lists from where each stream was asked to go on.
  */
 import { readFile } from 'node:fs/promises';
@@ -15,6 +16,8 @@ import { createServer } from 'node:http';
 import { extname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { createEyes } from './cameras.mjs';
+import { mapOf } from './map.mjs';
 import { county, qrLike } from './scenes.mjs';
 
 const { values: options } = parseArgs({
@@ -22,7 +25,7 @@ const { values: options } = parseArgs({
 });
 const dist = fileURLToPath(new URL('../dist/', import.meta.url));
 const POLICY =
-  "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'";
+  "default-src 'self'; img-src 'self' data:; media-src 'self' blob:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'";
 const TYPES = { '.html': 'text/html; charset=utf-8', '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml' };
 const LOG_MAX = 1_000;
 const BEAT_EVERY_MS = 5_000;
@@ -35,6 +38,9 @@ let log = [];
 let silent_until = 0;
 const asked = [];
 let next_id = 1_000;
+state.sequence = () => sequence;
+const eyes = createEyes({ state, emit, problem, nextId: () => (next_id += 1) });
+eyes.remember(Date.now());
 
 // ---- the change log -------------------------------------------------------------------------
 
@@ -87,6 +93,7 @@ function press(device, now) {
     acknowledged_by: null, closed_ms: null, closed_by: null, close_reason: null, close_note: null, revision: 0,
   };
   state.alarms.push(alarm);
+  setImmediate(() => eyes.pressed(alarm, now));
   return change(alarm, { at_ms: now, what: 'raised', actor: null, detail: null, trigger: 'sos' });
 }
 
@@ -191,6 +198,8 @@ function detail(alarm) {
 
 /** Routes by method and path; `:id` matches one part. */
 const ROUTES = {
+  ...eyes.routes,
+  'GET /map': () => ({ body: mapOf(state) }),
   'GET /regions': ({ url }) => ({ body: { sequence, regions: state.regionsBelow(url.searchParams.get('parent')) } }),
   'GET /sites': () => ({ body: { sequence, sites: state.sites } }),
   'POST /sites': ({ body, now }) => createSite(body, now),
@@ -224,6 +233,7 @@ function develop(path, url) {
   if (path === '/dev/drop') for (const stream of streams) stream.destroy();
   if (path === '/dev/expire') sessions.clear();
   if (path === '/dev/enrol') enrol(find(state.sites, url.searchParams.get('site')), now);
+  eyes.develop(path, url);
   if (path === '/dev/reset') for (const stream of streams) write(stream, { id: sequence, type: 'reset', data: `{"sequence":${sequence}}` });
   return path === '/dev/streams' ? { body: asked } : { status: 204 };
 }
@@ -248,7 +258,7 @@ async function api(request, response, url, path) {
   if (path === '/events') return openStream(request, response, url);
   const found = route(request.method, path);
   if (found === null) return problem(404, '没有这个地址。', 'not_found');
-  return found.handler({ id: found.id, url, body, person, now: Date.now() });
+  return found.handler({ id: found.id, url, body, person, request, now: Date.now() });
 }
 
 async function page(path) {
@@ -276,9 +286,15 @@ const server = createServer(async (request, response) => {
   else if (url.pathname === '/') answer = { status: 302, location: '/command' };
   else answer = await page(url.pathname);
   if (answer === undefined) return;
-  const { status = 200, body, bytes, type = status >= 400 ? 'application/problem+json' : 'application/json', location } = answer;
-  response.writeHead(status, { 'Content-Type': type, ...(location ? { Location: location } : {}) });
+  const { status = 200, body, bytes, type = status >= 400 ? 'application/problem+json' : 'application/json', location, headers } = answer;
+  response.writeHead(status, { 'Content-Type': type, ...(location ? { Location: location } : {}), ...headers });
   response.end(bytes ?? (body === undefined ? '' : JSON.stringify(body)));
+});
+
+server.on('upgrade', (request, connection, head) => {
+  const token = /tongluo_session=([^;]+)/.exec(request.headers.cookie ?? '')?.[1];
+  if (!sessions.has(token)) return connection.end('HTTP/1.1 401 Unauthorized\r\n\r\n');
+  eyes.upgrade(request, connection, head, new URL(request.url, 'http://127.0.0.1'));
 });
 
 server.listen(Number(options.port), '127.0.0.1', () => {

@@ -1,5 +1,7 @@
 /** The counties that the stand-in hub can show: Suiping's regions with a few made-up sites. */
 import { readFileSync } from 'node:fs';
+import { cameras } from './cameras.mjs';
+import { fillGrids } from './map.mjs';
 
 const MINUTE = 60_000;
 const regions = readFileSync(new URL('../../data/suiping-regions.csv', import.meta.url), 'utf8')
@@ -10,11 +12,11 @@ const by_code = new Map(regions.map((region) => [region.code, region]));
 const villages = regions.filter((region) => region.level === 'village');
 
 const SITES = [
-  ['s1', '玉山村委会', '411728102200', true],
-  ['s2', '东头小卖部二楼配电间', villages[20].code, true],
-  ['s3', '老年活动中心与留守儿童之家综合服务站（北院）', villages[21].code, false],
-  ['s4', '查岈山景区南门', villages[60].code, null],
-  ['s5', '和兴卫生室', villages[100].code, true],
+  ['s1', '玉山村委会', '411728102200', true, 33.1702, 113.8561],
+  ['s2', '东头小卖部二楼配电间', villages[20].code, true, 33.1391, 114.0207],
+  ['s3', '老年活动中心与留守儿童之家综合服务站（北院）', villages[21].code, false, 33.1475, 114.0412],
+  ['s4', '查岈山景区南门', villages[60].code, null, null, null],
+  ['s5', '和兴卫生室', villages[100].code, true, 33.2204, 113.9806],
 ];
 const DEVICES = [
   ['d1', 's1', 'zigbee:0x00158d0001a2b3c4', 'zigbee', '王奶奶家按钮', '东屋床头', 92, true],
@@ -25,7 +27,7 @@ const DEVICES = [
 
 export function county(scene, now) {
   const state = {
-    sites: [], devices: [], alarms: [], faults: [], timelines: new Map(),
+    sites: [], devices: [], alarms: [], faults: [], cameras: [], timelines: new Map(),
     name: (code) => by_code.get(code)?.name ?? code,
     path: (code) => [6, 9, 12].filter((length) => length <= code.length).map((length) => by_code.get(code.slice(0, length))?.name ?? ''),
     regionsBelow: (parent) => regions.filter((region) => (parent === null ? region.level === 'county' : region.parent === parent)),
@@ -33,8 +35,8 @@ export function county(scene, now) {
     person,
   };
   if (scene === 'empty') return state;
-  state.sites = SITES.map(([id, name, region_code, online]) => ({
-    id, name, region_code, region_name: state.name(region_code), latitude: null, longitude: null,
+  state.sites = SITES.map(([id, name, region_code, online, latitude, longitude]) => ({
+    id, name, region_code, region_name: state.name(region_code), latitude, longitude,
     created_ms: now - 86_400_000, gateway: online === null ? null : gateway(now, { online, last_heard_ms: now - (online ? 2_000 : 47 * MINUTE) }),
     devices_count: DEVICES.filter((device) => device[1] === id).length, open_alarms: 0, open_faults: 0, claim: null,
   }));
@@ -42,11 +44,13 @@ export function county(scene, now) {
     const site = state.sites.find((candidate) => candidate.id === site_id);
     return {
       id, site_id, site_name: site.name, region_code: site.region_code, key, family, kind: 'button', name,
-      reported_name: family === 'zigbee' ? 'sos_button' : null, place, latitude: null, longitude: null,
+      reported_name: family === 'zigbee' ? 'sos_button' : null, place, latitude: id === 'd1' ? site.latitude + 0.0031 : null, longitude: id === 'd1' ? site.longitude - 0.0024 : null,
       first_heard_ms: now - 3_600_000, last_heard_ms: now - 4 * MINUTE, battery_percent, link_quality: 120, available, tamper: false,
     };
   });
-  if (scene === 'calm') return state;
+  state.cameras = cameras(state, now);
+  if (scene === 'grids') fillGrids(state);
+  if (scene === 'calm' || scene === 'grids') return state;
   state.faults = faults(state, now);
   const alarms = scene === 'flood' ? flood(state, now) : busy(state, now);
   for (const [alarm, timeline] of alarms) {

@@ -6,7 +6,7 @@
 import assert from 'node:assert/strict';
 import { after, afterEach, before, describe, it } from 'node:test';
 import { County, LORAWAN, ZIGBEE } from './county.mjs';
-import { assertAccessible, assertQuiet, DESK, launch, logIn, openPage, PHONE, saturatedShare, shoot, until } from './harness.mjs';
+import { assertAccessible, assertQuiet, DESK, launch, logIn, mapDrawn, openPage, PHONE, saturatedShare, shoot, until } from './harness.mjs';
 
 /** From the message on the village's broker to the row on the screen. */
 const PRESS_TO_ROW_MS = 2_000;
@@ -111,17 +111,19 @@ describe('on the command page', () => {
   for (const theme of ['dark', 'light']) {
     it(`all is calm without an alarm, ${theme}`, async () => {
       await open('command', operator, { theme });
-      await page.locator('.county').getByText('玉山镇').waitFor();
+      await mapDrawn(page);
       const share = await saturatedShare(browser, await shoot(page, `real-command-calm-${theme}`));
       assert.ok(share < 0.01, `${(share * 100).toFixed(2)} % of the pixels are saturated`);
       await assertAccessible(page, 'the calm desk');
+      await page.keyboard.press('r');
+      await page.locator('.county').getByText('玉山镇').waitFor();
     });
   }
 
   for (const button of [ZIGBEE, LORAWAN]) {
     it(`a ${button.family} press is a row within two seconds, and everything that follows from it`, async () => {
       await open('command', operator);
-      await page.locator('.county').getByText('玉山镇').waitFor();
+      await mapDrawn(page);
       const pressed = performance.now();
       await county.press(button);
       await row(button.name).waitFor();

@@ -79,6 +79,11 @@ export async function logIn(page, username, password = 'any') {
   await page.keyboard.press('Enter');
 }
 
+/** Waits until the map has drawn what it knows. */
+export function mapDrawn(page) {
+  return page.locator('.sheet:not([data-frames="0"])').waitFor();
+}
+
 /** Fails if the page asked another host, threw, or broke the content policy. */
 export function assertQuiet(page) {
   assert.deepEqual(page.seen.foreign, [], 'a request left for another host');

@@ -8,6 +8,7 @@ import type {
   Alarms,
   Claim,
   CloseReason,
+  CountyMap,
   Device,
   DeviceChange,
   Devices,
@@ -21,11 +22,27 @@ import type {
   Site,
   Sites,
 } from './types';
+import type {
+  AlarmVideo,
+  Camera,
+  CameraChange,
+  Cameras,
+  CameraTrial,
+  CameraTried,
+  Export,
+  NewCamera,
+  NewExport,
+  Quality,
+  Recordings,
+  Span,
+} from './video';
 
 export type Result<T> = { ok: true; value: T } | { ok: false; problem: Problem };
 
 /** How long a request may take before the page says that the hub does not answer. */
 export const REQUEST_TIMEOUT_MS = 15_000;
+/** What is asked of a village has its own journey: a gateway may try a camera for fifteen seconds. */
+const VILLAGE_TIMEOUT_MS = 25_000;
 /** Closed alarms read at once. */
 const CLOSED_PER_PAGE = 50;
 
@@ -49,7 +66,12 @@ type Method = 'GET' | 'POST' | 'PATCH' | 'DELETE';
 export function createApi(options: ApiOptions) {
   const fetch = options.fetch ?? globalThis.fetch.bind(globalThis);
 
-  async function call<T>(method: Method, path: string, body?: unknown, log_in = false): Promise<Result<T>> {
+  async function call<T>(
+    method: Method,
+    path: string,
+    body?: unknown,
+    { log_in = false, timeout_ms = REQUEST_TIMEOUT_MS } = {},
+  ): Promise<Result<T>> {
     const headers: Record<string, string> = {
       Accept: 'application/json, application/problem+json',
       'Accept-Language': options.language(),
@@ -63,7 +85,7 @@ export function createApi(options: ApiOptions) {
         headers,
         credentials: 'same-origin',
         cache: 'no-store',
-        signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
+        signal: AbortSignal.timeout(timeout_ms),
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       });
       text = await response.text();
@@ -75,13 +97,15 @@ export function createApi(options: ApiOptions) {
   }
 
   const get = <T>(path: string) => call<T>('GET', path);
+  const ask = <T>(path: string) => call<T>('GET', path, undefined, { timeout_ms: VILLAGE_TIMEOUT_MS });
   const post = <T>(path: string, body: unknown) => call<T>('POST', path, body);
 
   return {
-    logIn: (username: string, password: string) => call<Me>('POST', '/session', { username, password }, true),
-    me: () => call<Me>('GET', '/session', undefined, true),
-    logOut: () => call<null>('DELETE', '/session', undefined, true),
+    logIn: (username: string, password: string) => call<Me>('POST', '/session', { username, password }, { log_in: true }),
+    me: () => call<Me>('GET', '/session', undefined, { log_in: true }),
+    logOut: () => call<null>('DELETE', '/session', undefined, { log_in: true }),
 
+    map: () => get<CountyMap>('/map'),
     regions: (parent?: string) => get<Regions>(`/regions${query({ parent })}`),
 
     sites: () => get<Sites>('/sites'),
@@ -104,9 +128,37 @@ export function createApi(options: ApiOptions) {
     close: (id: string, reason: CloseReason, note?: string) =>
       post<Alarm>(`/alarms/${encodeURIComponent(id)}/close`, note ? { reason, note } : { reason }),
 
+    cameras: (siteId?: string) => get<Cameras>(`/cameras${query({ site_id: siteId })}`),
+    tryCamera: (trial: CameraTrial) =>
+      call<CameraTried>('POST', '/cameras/try', trial, { timeout_ms: VILLAGE_TIMEOUT_MS }),
+    createCamera: (camera: NewCamera) => post<Camera>('/cameras', camera),
+    changeCamera: (id: string, change: CameraChange) => call<Camera>('PATCH', cameraPath(id), change),
+    deleteCamera: (id: string) => call<null>('DELETE', cameraPath(id)),
+    alarmVideo: (id: string) => get<AlarmVideo>(`/alarms/${encodeURIComponent(id)}/video`),
+    recordings: (id: string, span: Span) => ask<Recordings>(`${cameraPath(id)}/recordings${query(numbers(span))}`),
+    createExport: (id: string, wanted: NewExport) => post<Export>(`${cameraPath(id)}/exports`, wanted),
+    export: (id: string) => get<Export>(`/exports/${encodeURIComponent(id)}`),
+    cancelExport: (id: string) => call<null>('DELETE', `/exports/${encodeURIComponent(id)}`),
+
     faults: () => get<Faults>('/faults?state=open'),
     clearFault: (id: string, note: string) => post<Fault>(`/faults/${encodeURIComponent(id)}/clear`, { note }),
   };
+}
+
+/** Where a browser finds what is no JSON: pictures, films, and the sockets of live pictures. */
+export const paths = {
+  live: (id: string, quality: Quality) => `/api/v1${cameraPath(id)}/live?quality=${quality}`,
+  playback: (id: string) => `/api/v1${cameraPath(id)}/playback`,
+  evidence: (id: string) => `/api/v1/evidence/${encodeURIComponent(id)}/file`,
+  export: (id: string) => `/api/v1/exports/${encodeURIComponent(id)}/file`,
+};
+
+function cameraPath(id: string): string {
+  return `/cameras/${encodeURIComponent(id)}`;
+}
+
+function numbers({ from_ms, to_ms }: Span): Record<string, string> {
+  return { from_ms: String(Math.round(from_ms)), to_ms: String(Math.round(to_ms)) };
 }
 
 /** A query string without the parameters that are absent. */

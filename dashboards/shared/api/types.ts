@@ -44,5 +44,12 @@ export type TimelineEntry = Answer<'TimelineLine'>;
 export type Fault = Answer<'FaultView'>;
 export type Faults = Answer<'FaultList'>;
 
+/** GeoJSON, longitude first. */
+export interface OutlineGeometry {
+  type: 'MultiPolygon';
+  coordinates: [longitude: number, latitude: number][][][];
+}
+export type CountyMap = Omit<Schemas['MapView'], 'outline'> & { outline: OutlineGeometry | null };
+
 /** What went wrong, as the hub says it or as the page must when no answer came. */
 export type Problem = Pick<Schemas['ProblemDocument'], 'title' | 'status' | 'code'> & { detail?: string | null };

@@ -1,5 +1,6 @@
 /** The same words in English. */
 import type { Ago } from '../model/time';
+import { enVideo } from './en.video';
 import type { Messages } from './zh-CN';
 
 const many = (count: number, one: string, more = `${one}s`): string => `${count} ${count === 1 ? one : more}`;
@@ -14,6 +15,7 @@ const ago = ({ unit, count }: Ago): string =>
   })[unit];
 
 export const en: Messages = {
+  ...enVideo,
   product: 'Tongluo',
   ago,
   never: 'never yet',
@@ -165,6 +167,8 @@ export const en: Messages = {
       ['C', 'close'],
       ['E', 'show or hide a group'],
       ['1 / 2', 'open / closed alarms'],
+      ['M / W / P / R', 'map / wall / playback / regions'],
+      ['/', 'find on the map'],
       ['Esc', 'close a window'],
       ['?', 'show the keys'],
     ],

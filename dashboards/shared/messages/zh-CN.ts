@@ -1,5 +1,6 @@
 /** 所有可见的字都在这里，先中文，后英文。整句，不用代码；一物一词，用词见词汇表。 */
 import type { Ago } from '../model/time';
+import { zhCNVideo } from './zh-CN.video';
 
 const ago = ({ unit, count }: Ago): string =>
   ({
@@ -11,6 +12,7 @@ const ago = ({ unit, count }: Ago): string =>
   })[unit];
 
 export const zhCN = {
+  ...zhCNVideo,
   product: '铜锣',
   ago,
   never: '还没有',
@@ -166,6 +168,8 @@ export const zhCN = {
       ['C', '结警'],
       ['E', '展开或收起同一来源'],
       ['1 / 2', '未结 / 已结'],
+      ['M / W / P / R', '地图 / 视频墙 / 回放 / 各地情况'],
+      ['/', '在地图上查找'],
       ['Esc', '关闭窗口'],
       ['?', '显示快捷键'],
     ] as [string, string][],

@@ -4,10 +4,10 @@ import { formatRoute, parseRoute, type FieldRoute } from './route';
 import { can } from './rights';
 import { me } from './samples';
 
-const typed = (key: string, given = {}) => ({ key, ctrl: false, alt: false, meta: false, into_field: false, ...given });
+const typed = (key: string, given = {}) => ({ key, ctrl: false, alt: false, meta: false, into_field: false, own_arrows: false, ...given });
 
 describe('keys', () => {
-  it.each([['j', 'next'], ['ArrowUp', 'previous'], ['A', 'acknowledge'], ['c', 'close'], ['?', 'keys'], ['2', 'closed_list']])(
+  it.each([['j', 'next'], ['ArrowUp', 'previous'], ['A', 'acknowledge'], ['c', 'close'], ['?', 'keys'], ['2', 'closed_list'], ['M', 'map'], ['w', 'wall'], ['/', 'find']])(
     '%s means %s',
     (key, command) => expect(commandOf(typed(key))).toBe(command),
   );
@@ -18,10 +18,15 @@ describe('keys', () => {
     expect(commandOf(typed('c', { meta: true }))).toBeNull();
     expect(commandOf(typed('z'))).toBeNull();
   });
+
+  it('leave the arrows to what moves by them', () => {
+    expect(commandOf(typed('ArrowDown', { own_arrows: true }))).toBeNull();
+    expect(commandOf(typed('j', { own_arrows: true }))).toBe('next');
+  });
 });
 
 describe('the address', () => {
-  it.each<FieldRoute>([{ at: 'sites' }, { at: 'new_site' }, { at: 'site', id: 'a/b 村' }, { at: 'claim', id: 's1' }])(
+  it.each<FieldRoute>([{ at: 'sites' }, { at: 'new_site' }, { at: 'site', id: 'a/b 村' }, { at: 'claim', id: 's1' }, { at: 'camera', id: 's1', camera: 'new' }])(
     'comes back as %o',
     (route) => expect(parseRoute(formatRoute(route))).toEqual(route),
   );

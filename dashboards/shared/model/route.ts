@@ -4,11 +4,14 @@ export type FieldRoute =
   | { at: 'sites' }
   | { at: 'new_site' }
   | { at: 'site'; id: string }
-  | { at: 'claim'; id: string };
+  | { at: 'claim'; id: string }
+  /** `camera` is an id, or `new`. */
+  | { at: 'camera'; id: string; camera: string };
 
 export function parseRoute(hash: string): FieldRoute {
-  const [first, id, last] = hash.replace(/^#\/?/, '').split('/').map(decode);
+  const [first, id, last, camera] = hash.replace(/^#\/?/, '').split('/').map(decode);
   if (first === 'new') return { at: 'new_site' };
+  if (first === 'sites' && id && last === 'cameras' && camera) return { at: 'camera', id, camera };
   if (first === 'sites' && id) return last === 'claim' ? { at: 'claim', id } : { at: 'site', id };
   return { at: 'sites' };
 }
@@ -23,6 +26,8 @@ export function formatRoute(route: FieldRoute): string {
       return `#/sites/${encodeURIComponent(route.id)}`;
     case 'claim':
       return `#/sites/${encodeURIComponent(route.id)}/claim`;
+    case 'camera':
+      return `#/sites/${encodeURIComponent(route.id)}/cameras/${encodeURIComponent(route.camera)}`;
   }
 }
 

@@ -1,5 +1,6 @@
 /** Things to test with: whole values of the API, of which a test states only what matters to it. */
 import type { Alarm, Device, Fault, Gateway, Me, Site } from '../api/types';
+import type { Camera } from '../api/video';
 
 export function alarm(given: Partial<Alarm> = {}): Alarm {
   return {
@@ -88,6 +89,38 @@ export function device(given: Partial<Device> = {}): Device {
     link_quality: null,
     available: null,
     tamper: null,
+    ...given,
+  };
+}
+
+export function camera(given: Partial<Camera> = {}): Camera {
+  return {
+    id: 'c1',
+    site_id: 's1',
+    site_name: 'site',
+    region_code: '411728102200',
+    recorder_id: 'r1',
+    name: 'gate',
+    kind: 'public',
+    place: null,
+    latitude: null,
+    longitude: null,
+    direction_degrees: null,
+    url: 'rtsp://192.168.8.20/1',
+    sub_url: null,
+    has_credentials: true,
+    record: 'main',
+    days_max: 30,
+    bytes_max: 1,
+    household_device_ids: [],
+    consent_ms: null,
+    state: { name: 'ok', since_ms: 0, detail: '' },
+    main: null,
+    sub: null,
+    last_frame_ms: null,
+    recorded_from_ms: null,
+    revision: 1,
+    deleted: false,
     ...given,
   };
 }

@@ -20,6 +20,11 @@ export function monotonic(): number {
   return performance.now();
 }
 
+/** The hub's time at this moment, as well as the last beat told it. */
+export function hubTime(): number {
+  return Date.now() + hub_offset_ms;
+}
+
 /** Takes the hub's time from a beat. */
 export function setHubTime(now_ms: number): void {
   hub_offset_ms = now_ms - Date.now();

@@ -5,6 +5,7 @@
 import { computed, shallowReactive, shallowRef } from 'vue';
 import type { Result } from '../api/client';
 import type { Alarm, Device, Fault, Site } from '../api/types';
+import type { Camera, Evidence } from '../api/video';
 import { apply, forget, merge, values, type Collection } from '../model/collection';
 import { handle, isStale, stopped, type LinkInput, type LinkOutput } from '../model/link';
 import { everySecond, hubNow, monotonic, monotonicNow, setHubTime } from './clock';
@@ -18,29 +19,45 @@ interface Kinds {
   site: Site;
   device: Device;
   fault: Fault;
+  camera: Camera;
+  evidence: Evidence;
 }
-type Kind = keyof Kinds;
+export type Kind = keyof Kinds;
 
 /** A list that this page follows: how to read it whole, and which changes belong to it. */
 export interface Feed<K extends Kind> {
   kind: K;
   read: () => Promise<Result<{ sequence: number; list: Kinds[K][] }>>;
   concerns?: (value: Kinds[K]) => boolean;
+  /** True for what stands beside the lists: that it cannot be read now must not keep the page from being live. */
+  beside?: boolean;
 }
 
 type AnyFeed = { [K in Kind]: Feed<K> }[Kind];
-const KINDS: readonly Kind[] = ['alarm', 'site', 'device', 'fault'];
+const KINDS: readonly Kind[] = ['alarm', 'site', 'device', 'fault', 'camera', 'evidence'];
 
 const known: { [K in Kind]: Collection<Kinds[K]> } = {
   alarm: shallowReactive(new Map()),
   site: shallowReactive(new Map()),
   device: shallowReactive(new Map()),
   fault: shallowReactive(new Map()),
+  camera: shallowReactive(new Map()),
+  evidence: shallowReactive(new Map()),
 };
 const feeds = new Map<Kind, AnyFeed>();
 const link = stopped(monotonic());
 /** A copy of what of the link is shown, replaced after each step. */
 const shown = shallowRef({ ...link });
+/** Who wants to hear of every change of a kind, and of every reading of the lists. */
+const listeners: { [K in Kind]: Set<(value: Kinds[K]) => void> } = {
+  alarm: new Set(),
+  site: new Set(),
+  device: new Set(),
+  fault: new Set(),
+  camera: new Set(),
+  evidence: new Set(),
+};
+const readers = new Set<() => void>();
 let source: EventSource | null = null;
 let last_word_ms: number | null = null;
 /** Whose view of the county this is; another person's starts empty. */
@@ -52,6 +69,8 @@ export const alarms = computed(() => values(known.alarm));
 export const openAlarms = computed(() => alarms.value.filter((alarm) => alarm.state !== 'closed'));
 export const sites = computed(() => values(known.site));
 export const devices = computed(() => values(known.device));
+export const cameras = computed(() => values(known.camera));
+export const evidence = computed(() => values(known.evidence));
 export const openFaults = computed(() => values(known.fault).filter((fault) => fault.state === 'open'));
 
 /** Whether what is shown may no longer be true, and since when. */
@@ -68,13 +87,41 @@ export function follow(...followed: AnyFeed[]): void {
   withSession(start, () => step({ what: 'stop' }));
 }
 
-/** Changes which devices are followed, and reads them; the answer says whether that went well. */
-export async function followDevices(feed: Feed<'device'>): ReturnType<Feed<'device'>['read']> {
-  feeds.set('device', feed);
-  known.device.clear();
+/**
+ * Follows another list from now on, in the place of what was followed of its kind, and reads it; the answer says whether
+ * that went well.
+ */
+export async function followNow<K extends Kind>(feed: Feed<K>): ReturnType<Feed<K>['read']> {
+  feeds.set(feed.kind, feed as unknown as AnyFeed);
+  known[feed.kind].clear();
   const result = await feed.read();
-  if (result.ok && feeds.get('device') === feed) merge(known.device, result.value.list, result.value.sequence);
+  if (result.ok && isFollowed(feed)) merge(known[feed.kind], result.value.list, result.value.sequence);
   return result;
+}
+
+/** Whether a list is the one of its kind that the page follows now. */
+export function isFollowed<K extends Kind>(feed: Feed<K>): boolean {
+  return feeds.get(feed.kind) === (feed as unknown as AnyFeed);
+}
+
+/** Stops following a list, if it is still the one of its kind. */
+export function unfollow<K extends Kind>(feed: Feed<K>): void {
+  if (!isFollowed(feed)) return;
+  feeds.delete(feed.kind);
+  known[feed.kind].clear();
+}
+
+/** Calls back at each change of a kind that the hub tells, whether or not its list is followed; returns how to stop. */
+export function whenChanged<K extends Kind>(kind: K, listener: (value: Kinds[K]) => void): () => void {
+  listeners[kind].add(listener);
+  return () => listeners[kind].delete(listener);
+}
+
+/** Calls back whenever the lists were read anew, for what is read beside them; returns how to stop. */
+export function whenRead(reader: () => void): () => void {
+  readers.add(reader);
+  if (ready.value) reader();
+  return () => readers.delete(reader);
 }
 
 /** Takes what the hub answered to a person's own act, before the stream says it too. */
@@ -124,18 +171,19 @@ async function readAll(): Promise<void> {
   const results = await Promise.all(wanted.map((feed) => feed.read()));
   if (mine !== reading || link.phase === 'stopped') return;
   const lists = results.flatMap((result) => (result.ok ? [result.value] : []));
-  if (lists.length < results.length) {
+  if (results.some((result, index) => !result.ok && wanted[index]?.beside !== true)) {
     step({ what: 'read_failed' });
     return;
   }
   // The link first: it may find that the hub's log began anew, and then the lists win.
   step({ what: 'read', sequence: Math.min(...lists.map((list) => list.sequence)) });
   wanted.forEach((feed, index) => {
-    const list = lists[index];
-    if (list !== undefined) merge(known[feed.kind] as Collection<Kinds[Kind]>, list.list, list.sequence);
+    const result = results[index];
+    if (result?.ok) merge(known[feed.kind] as Collection<Kinds[Kind]>, result.value.list, result.value.sequence);
   });
   staleSince.value = hubNow.value;
   ready.value = true;
+  for (const reader of readers) reader();
 }
 
 function open(after: number): void {
@@ -171,9 +219,11 @@ function changed<K extends Kind>(kind: K, event: MessageEvent<string>): void {
   const feed = feeds.get(kind) as Feed<K> | undefined;
   if (value !== null && feed !== undefined && (feed.concerns?.(value) ?? true)) {
     apply(known[kind], value, sequence ?? link.sequence);
+    forget(known.camera, (camera) => camera.deleted, 0);
     forget(known.alarm, (alarm) => alarm.state === 'closed', FINISHED_MAX);
     forget(known.fault, (fault) => fault.state === 'cleared', FINISHED_MAX);
   }
+  if (value !== null) for (const listener of listeners[kind]) listener(value);
   if (last_word_ms !== null) staleSince.value = hubNow.value;
   step({ what: 'word', sequence });
 }

@@ -1,0 +1,367 @@
+/**
+ * Map, pictures, wall, playback and cameras before the stand-in hub, whose pictures are real ones:
+ * what plays here is decoded by the browser, frame by frame.
+ */
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { after, afterEach, before, describe, it } from 'node:test';
+import { assertAccessible, assertQuiet, launch, logIn, mapDrawn, openPage, PHONE, shoot, standInHub, until } from './harness.mjs';
+
+/** Marks that a screen may hold, whatever the county does. */
+const MARKS_MAX = 700;
+
+let browser;
+let hub;
+let page;
+
+before(async () => {
+  browser = await launch();
+});
+after(() => browser.close());
+afterEach(async () => {
+  if (page !== undefined) assertQuiet(page);
+  await page?.context().close();
+  page = undefined;
+  hub?.stop();
+});
+
+async function command(scene, options) {
+  hub = await standInHub(scene);
+  page = await openPage(browser, `${hub.url}/command`, options);
+  await logIn(page, 'zhibanyuan');
+  await mapDrawn(page);
+  await page.locator('.link').getByText(/^(实时|Live)$/).waitFor();
+}
+
+async function field(options = {}) {
+  hub = await standInHub('busy');
+  page = await openPage(browser, `${hub.url}/field`, { viewport: PHONE, ...options });
+  await logIn(page, 'jishuyuan');
+  await page.goto(`${hub.url}/field#/sites/s1`);
+  await page.locator('[data-camera=c1]').waitFor();
+}
+
+const row = (name) => page.locator('[role=option]').filter({ hasText: name });
+const sheet = (name) => page.locator('.sheet').getAttribute(`data-${name}`).then(Number);
+const picture = (camera, inside = 'body') => page.locator(`${inside} .picture[data-camera=${camera}]`);
+const looks = (locator, look) => until(`the picture is ${look}`, async () => (await locator.getAttribute('data-look')) === look);
+const currentTime = (locator) => locator.locator('video').evaluate((video) => video.currentTime);
+
+/** A hash of what is on the screen of a video, read pixel by pixel. */
+function pixels(locator) {
+  return locator.locator('video').evaluate((video) => {
+    const canvas = document.createElement('canvas');
+    [canvas.width, canvas.height] = [160, 90];
+    const pen = canvas.getContext('2d');
+    pen.drawImage(video, 0, 0, 160, 90);
+    return pen.getImageData(0, 0, 160, 90).data.reduce((sum, value, at) => (sum * 31 + value * (at % 7)) % 1_000_000_007, 7);
+  });
+}
+
+async function assertMoves(locator) {
+  const [time, shown] = [await currentTime(locator), await pixels(locator)];
+  await until('its time advances', async () => (await currentTime(locator)) > time + 0.5);
+  await until('its pixels change', async () => (await pixels(locator)) !== shown);
+}
+
+describe('the map', () => {
+  it('holds a gateway in every grid and three thousand devices, and draws a few hundred marks', async () => {
+    hub = await standInHub('grids');
+    page = await openPage(browser, `${hub.url}/command`);
+    await logIn(page, 'zhibanyuan');
+    const asked = page.waitForResponse('**/api/v1/map').then(() => performance.now());
+    await page.locator('.sheet[data-points="16228"]').waitFor();
+    const drawn = performance.now();
+    process.stdout.write(`# the map's answer to 16,228 points drawn: ${Math.round(drawn - (await asked))} ms\n`);
+    await shoot(page, 'eyes-map-grids');
+    assert.ok((await sheet('marks')) < MARKS_MAX, `${await sheet('marks')} marks`);
+    assert.ok((await sheet('frames')) < 8, `${await sheet('frames')} frames to draw it once`);
+    for (let at = 0; at < 4; at += 1) {
+      await page.getByRole('button', { name: '放大' }).click();
+      assert.ok((await sheet('marks')) < MARKS_MAX, `${await sheet('marks')} marks after ${at + 1} steps in`);
+    }
+    await page.locator('.sheet').focus();
+    const frames = await sheet('frames');
+    await page.keyboard.press('ArrowRight');
+    await until('it moves by key', async () => (await sheet('frames')) > frames);
+    await shoot(page, 'eyes-map-grids-near');
+  });
+
+  it('shows each alarm at its place, and is worked by pointer, by key and by list', async () => {
+    await command('busy');
+    assert.equal(await sheet('alarms'), 4);
+    await shoot(page, 'eyes-map');
+    await page.keyboard.press('/');
+    await page.keyboard.type('卫生室');
+    await page.locator('.results').getByRole('button', { name: '卫生室候诊区' }).click();
+    const card = page.getByRole('region', { name: '卫生室候诊区' });
+    await card.getByText('画面不动').waitFor();
+    await shoot(page, 'eyes-map-found');
+    await assertAccessible(page, 'the map with its list');
+    await page.keyboard.press('Escape');
+    await card.getByRole('button', { name: '看实时' }).click();
+    await page.getByRole('dialog', { name: '卫生室候诊区' }).waitFor();
+    await looks(picture('c7', 'dialog'), 'doubtful');
+    await shoot(page, 'eyes-camera-dialog');
+    await assertAccessible(page, 'a camera enlarged');
+    await page.keyboard.press('Escape');
+    await page.getByRole('button', { name: '看全县' }).click();
+    // The middle of the selected alarm's mark: a click on the other alarm selects it.
+    assert.equal(await row('活动中心').getAttribute('aria-selected'), 'true');
+    const box = await page.locator('.sheet').boundingBox();
+    await until('a click on the map selects', async () => {
+      for (let x = 0.3; x < 0.6; x += 0.02) {
+        for (let y = 0.4; y < 0.6; y += 0.02) {
+          await page.mouse.move(box.x + box.width * x, box.y + box.height * y);
+          if (await page.locator('.sheet.on-mark').count()) {
+            await page.mouse.down();
+            await page.mouse.up();
+            if ((await row('活动中心').getAttribute('aria-selected')) !== 'true') return true;
+          }
+        }
+      }
+      return false;
+    });
+  });
+
+  it('has a key for each view, and keeps the last', async () => {
+    await command('calm');
+    for (const [key, what] of [['w', '.wall'], ['p', '.playback'], ['r', '.county'], ['m', '.map']]) {
+      await page.keyboard.press(key);
+      await page.locator(what).waitFor();
+    }
+    await page.keyboard.press('w');
+    await page.reload();
+    await page.locator('.wall').waitFor();
+  });
+});
+
+describe('the pictures of an alarm', () => {
+  it('come by themselves, live, with who looks, and say when they are not now', async () => {
+    await command('calm');
+    await hub.act('press?device=d1');
+    const began = performance.now();
+    await row('王奶奶家按钮').waitFor();
+    const nearest = picture('c1', '.pictures');
+    await looks(nearest, 'live');
+    process.stdout.write(`# press to live picture, stand-in hub: ${Math.round(performance.now() - began)} ms\n`);
+    await assertMoves(nearest);
+    await looks(picture('c2', '.pictures'), 'live');
+    await nearest.getByText('观看人 李秀英').waitFor();
+    await nearest.getByText(/延迟 \d/).waitFor();
+    await shoot(page, 'eyes-alarm-live');
+    await assertAccessible(page, 'an alarm with pictures');
+    await hub.act('stall?ms=7000');
+    await looks(nearest, 'stale');
+    await nearest.getByText(/画面停在 \d+ 秒前，不是此刻/).waitFor();
+    await shoot(page, 'eyes-alarm-stale');
+    await looks(nearest, 'live');
+    await hub.act('camera?id=c1&state=frozen');
+    await page.keyboard.press('w');
+  });
+
+  it('are kept from thirty seconds before the press, and say how far each has come', async () => {
+    await command('calm');
+    await hub.act('press?device=d1');
+    const clip = page.locator('[data-kind=clip]').first();
+    for (const state of ['awaited', 'saved', 'ready'])
+      await until(`the clip is ${state}`, async () => (await clip.getAttribute('data-state')) === state, 20_000);
+    await page.locator('.clip .time').getByText(/^−(30|29)\.\d 秒$/).waitFor();
+    await page.keyboard.press('b');
+    await until('the clip plays', () => page.locator('.clip video').evaluate((video) => video.currentTime > 0.5 && !video.paused));
+    await page.locator('.clip input[type=range]').focus();
+    await page.keyboard.press('End');
+    await page.locator('.clip .time').getByText(/^\+(59|60)\.\d 秒$/).waitFor();
+    assert.equal(await row('王奶奶家按钮').getAttribute('aria-selected'), 'true', 'the bar’s keys are its own');
+    await page.locator('.clip').scrollIntoViewIfNeeded();
+    await shoot(page, 'eyes-evidence');
+    await assertAccessible(page, 'the evidence');
+  });
+
+  it('that are missing say why', async () => {
+    await command('busy');
+    await page.locator('[data-state=saved]').first().getByText('已存在村里，正在上传').waitFor();
+    await looks(picture('c6', '.pictures'), 'broken');
+    await picture('c6', '.pictures').getByText('连不上').waitFor();
+    await shoot(page, 'eyes-alarm-broken');
+    await page.keyboard.press('j');
+    await page.locator('[data-state=missing]').first().getByText('当时摄像机拒绝了密码。').waitFor();
+  });
+});
+
+describe('the wall', () => {
+  async function hang(...names) {
+    await page.keyboard.press('w');
+    await page.getByRole('button', { name: '选摄像机' }).click();
+    for (const name of names) await page.getByLabel(name).check();
+    await page.getByRole('button', { name: '选好了' }).click();
+  }
+
+  for (const theme of ['dark', 'light']) {
+    it(`plays sub streams in small tiles and the main one enlarged, and is kept, ${theme}`, async () => {
+      await command('calm', { theme });
+      await hang('村委会门口', '文化广场北侧', '小卖部门前', '药房门口', '活动中心大厅');
+      for (const camera of ['c1', 'c2', 'c4']) await looks(picture(camera), 'live');
+      assert.equal(await picture('c1').getAttribute('data-quality'), 'sub');
+      await looks(picture('c8'), 'unplayable');
+      await picture('c8').getByText('这个浏览器放不了 H.265 编码的画面。').waitFor();
+      await looks(picture('c6'), 'broken');
+      await assertMoves(picture('c2'));
+      await shoot(page, `eyes-wall-${theme}`);
+      await assertAccessible(page, 'the wall');
+      await page.getByRole('button', { name: '放大村委会门口' }).focus();
+      await page.keyboard.press('Enter');
+      await until('the main stream is asked for', async () => (await picture('c1').getAttribute('data-quality')) === 'main');
+      await looks(picture('c1'), 'live');
+      await shoot(page, `eyes-wall-large-${theme}`);
+      await page.getByRole('button', { name: '回到全部' }).click();
+      await page.reload();
+      await looks(picture('c1'), 'live');
+      assert.equal(await page.locator('.wall .tile').count(), 9);
+      await page.getByRole('button', { name: '16 格' }).click();
+      assert.equal(await page.locator('.wall .tile').count(), 16);
+    });
+  }
+
+  it('offers no home, and finds by a word', async () => {
+    await command('calm');
+    await page.keyboard.press('w');
+    await page.getByRole('button', { name: '选摄像机' }).click();
+    await page.getByLabel('村委会门口').waitFor();
+    assert.equal(await page.getByLabel('王奶奶家院门').count(), 0);
+    await page.getByLabel('按名称或站点查找').fill('卫生室');
+    await until('only what was looked for is left', async () => (await page.locator('.tree label').count()) === 2);
+    await assertAccessible(page, 'choosing cameras');
+  });
+});
+
+describe('playback', () => {
+  it('plays a span of a village, moves in it, and exports it with a reason', async () => {
+    await command('calm');
+    await page.keyboard.press('p');
+    await page.locator('.choose select').selectOption('玉山村委会 · 村委会门口');
+    const frame = page.locator('.playback .frame');
+    await until('it plays', async () => (await frame.getAttribute('data-phase')) === 'playing');
+    await assertMoves(frame);
+    const shown = await frame.locator('.top').innerText();
+    await page.getByLabel('录像时间').focus();
+    for (let at = 0; at < 5; at += 1) await page.keyboard.press('PageUp');
+    await until('it went on', async () => (await frame.locator('.top').innerText()) !== shown);
+    await until('it plays there', async () => (await frame.getAttribute('data-phase')) === 'playing');
+    await page.getByLabel('速度').selectOption('4 倍');
+    assert.equal(await frame.locator('video').evaluate((video) => video.playbackRate), 4);
+    await page.getByRole('button', { name: '暂停' }).click();
+    await page.getByRole('button', { name: '播放', exact: true }).waitFor();
+    await shoot(page, 'eyes-playback');
+    await assertAccessible(page, 'playback');
+
+    await page.getByRole('button', { name: '导出…' }).click();
+    await page.getByRole('button', { name: '开始导出' }).click();
+    await page.getByText('请写明为什么导出。').waitFor();
+    await page.getByLabel('为什么导出').fill('派出所书面调取');
+    await page.getByRole('button', { name: '开始导出' }).click();
+    await page.getByText(/已完成 \d+%/).waitFor();
+    await shoot(page, 'eyes-export-running');
+    await page.getByText('导出好了').waitFor();
+    await shoot(page, 'eyes-export');
+    await assertAccessible(page, 'an export');
+    const said = await page.locator('.hash').innerText();
+    const link = await page.getByRole('link', { name: /下载 MP4/ }).getAttribute('href');
+    const bytes = await page.evaluate(async (path) => [...new Uint8Array(await (await fetch(path)).arrayBuffer())], link);
+    assert.equal(createHash('sha256').update(Buffer.from(bytes)).digest('hex'), said);
+  });
+
+  it('says what the village cannot give, and cancels', async () => {
+    await command('calm');
+    await page.keyboard.press('p');
+    await page.locator('.choose select').selectOption({ label: '老年活动中心与留守儿童之家综合服务站（北院） · 活动中心大厅' });
+    await page.getByText('这段时间没有录像。').waitFor();
+    await page.getByLabel('从').fill('2026-11-01T00:00');
+    await page.getByRole('button', { name: '查录像' }).click();
+    await page.getByText('结束要晚于开始，一次最多看 24 小时。').waitFor();
+    await page.keyboard.press('Escape');
+    await page.reload();
+    await page.locator('.choose select').selectOption('玉山村委会 · 村委会门口');
+    await page.getByRole('button', { name: '导出…' }).click();
+    await page.getByLabel('为什么导出').fill('试');
+    await page.getByRole('button', { name: '开始导出' }).click();
+    await page.getByRole('button', { name: '取消导出' }).click();
+    await page.getByText('已取消').waitFor();
+  });
+});
+
+describe('cameras on the field page', () => {
+  const tryAddress = async (url, reason) => {
+    await page.getByLabel('画面地址（RTSP）').fill(url);
+    await page.getByRole('button', { name: '立即试一下' }).click();
+    await page.locator(`[data-reason=${reason}]`).waitFor();
+  };
+
+  it('are tried at once, and each failure says exactly why', async () => {
+    await field();
+    await page.getByRole('link', { name: '添加摄像机' }).click();
+    await page.getByRole('button', { name: '立即试一下' }).click();
+    await page.getByText('地址要以 rtsp:// 开头').waitFor();
+    await tryAddress('rtsp://admin:wrong@192.168.8.40/Streaming/Channels/101', 'refused');
+    await page.getByText('还可以试 4 次').waitFor();
+    await shoot(page, 'eyes-field-refused');
+    assert.equal(await page.getByLabel('画面地址（RTSP）').inputValue(), 'rtsp://192.168.8.40/Streaming/Channels/101');
+    assert.equal(await page.getByLabel('用户名').inputValue(), 'admin');
+    assert.ok(!(await page.evaluate(() => JSON.stringify(localStorage))).includes('wrong'), 'no draft keeps a password');
+    await tryAddress('rtsp://192.168.8.31/1', 'unreachable');
+    await page.getByLabel('密码').fill('right');
+    await tryAddress('rtsp://192.168.8.33/1', 'no_such_stream');
+    await tryAddress('rtsp://192.168.8.34/1', 'unsupported');
+    await tryAddress('rtsp://192.168.8.35/1', 'ok');
+    await page.getByText('H.265 在多数浏览器里放不出来').waitFor();
+    await page.getByRole('img', { name: '试到的画面' }).waitFor();
+    await assertAccessible(page, 'a camera that was tried');
+  });
+
+  it('are added, changed and deleted, and a home asks for its consent', async () => {
+    await field({ permissions: ['geolocation'], geolocation: { latitude: 33.17, longitude: 113.86, accuracy: 8 } });
+    await page.getByRole('link', { name: '添加摄像机' }).click();
+    await page.getByLabel('画面地址（RTSP）').fill('rtsp://admin:good@192.168.8.50/1');
+    await page.getByLabel('名称').fill('李大爷家院子');
+    await page.getByRole('button', { name: '用我现在的位置' }).click();
+    await page.getByText('北纬 33.17，东经 113.86').waitFor();
+    await page.getByLabel('朝向').selectOption('东南');
+    await page.getByLabel('家庭').check();
+    await page.getByRole('button', { name: '添加', exact: true }).click();
+    await page.getByText('请选这户人家的按钮').waitFor();
+    await page.getByLabel('王奶奶家按钮').check();
+    await page.getByRole('button', { name: '记下住户同意' }).click();
+    await page.getByText('保存后记为今天同意').waitFor();
+    await shoot(page, 'eyes-field-home');
+    await assertAccessible(page, 'a home camera');
+    await page.getByRole('button', { name: '添加', exact: true }).click();
+    const added = page.locator('.camera').filter({ hasText: '李大爷家院子' });
+    await added.getByText('正常').waitFor();
+    await added.getByText(/住户同意/).waitFor();
+    await shoot(page, 'eyes-field-cameras');
+
+    await added.getByRole('link', { name: /修改/ }).click();
+    await page.getByText('不改就留空').waitFor();
+    await page.getByRole('button', { name: '住户收回同意' }).click();
+    await page.getByRole('button', { name: '保存' }).click();
+    await added.getByText('住户还没有同意，画面不会打开').waitFor();
+
+    await added.getByRole('link', { name: /修改/ }).click();
+    await page.getByRole('button', { name: '删除摄像机…' }).click();
+    await page.getByRole('dialog').getByRole('button', { name: '删除' }).click();
+    await page.getByText('已删除。').waitFor();
+    await added.waitFor({ state: 'detached' });
+  });
+
+  it('follow the gateway’s word, and fit a phone', async () => {
+    await field({ language: 'en' });
+    await hub.act('camera?id=c1&state=unreachable');
+    await page.locator('[data-camera=c1][data-state=unreachable]').getByText('Cannot be reached').waitFor();
+    for (const place of ['#/sites/s1', '#/sites/s1/cameras/new', '#/sites/s1/cameras/c3']) {
+      await page.goto(`${hub.url}/field${place}`);
+      await page.locator('main h2').first().waitFor();
+      assert.ok((await page.evaluate(() => document.documentElement.scrollWidth)) <= PHONE.width, `${place} is too wide`);
+      await assertAccessible(page, place);
+    }
+  });
+});
