@@ -1,9 +1,10 @@
 /**
  * A village's recordings on the screen: the hub fetches a span through a WebSocket, a piece at a
  * time as credit is given, and nothing of it is stored on the way. A seek to what was not fetched
- * asks anew from there.
+ * asks anew from there. Gaps are passed over, and told.
  */
-import { asNumber, asText, canPlay, openSink, readText, socketAddress, type Sink } from './sink';
+import { aheadOf, holds, nextStart, wishedBytes, type Stretch } from './model/span';
+import { asNumber, asText, openSink, readText, socketAddress } from './sink';
 
 export interface PlaybackReport {
   phase: 'connecting' | 'playing' | 'paused' | 'buffering' | 'unplayable' | 'ended';
@@ -13,6 +14,7 @@ export interface PlaybackReport {
   buffered_to_ms: number | null;
   gaps: { from_ms: number; to_ms: number }[];
   codec: string | null;
+  /** Why it ended; empty or `null` when all was shown. */
   reason: string | null;
 }
 
@@ -24,11 +26,9 @@ export interface Playback {
   stop(): void;
 }
 
-/** Bytes asked for at once: some seconds of a main stream, well below what a browser keeps. */
-const CREDIT_BYTES = 2 * 1024 * 1024;
-/** Seconds fetched ahead at ordinary speed. */
-const AHEAD_S = 20;
 const LOOK_EVERY_MS = 250;
+/** So little ahead is nothing. */
+const DRY_S = 0.1;
 
 export function playRecording(
   video: HTMLVideoElement,
@@ -36,29 +36,34 @@ export function playRecording(
   span: { from_ms: number; to_ms: number },
   report: (now: PlaybackReport) => void,
 ): Playback {
+  const gaps = new Map<number, number>();
   let part: Part | null = null;
   let rate = 1;
-  let wants_pause = false;
-  const gaps = new Map<number, number>();
+  let paused = false;
 
   function begin(from_ms: number): void {
     part?.stop();
-    part = playPart(video, `${path}?from_ms=${Math.round(from_ms)}&to_ms=${Math.round(span.to_ms)}`, from_ms, gaps, report);
+    const [route = path, query = ''] = path.split('?');
+    const wishes = new URLSearchParams(query);
+    wishes.set('from_ms', String(Math.round(from_ms)));
+    wishes.set('to_ms', String(Math.round(span.to_ms)));
+    part = playPart(video, `${route}?${wishes.toString()}`, from_ms, gaps, report);
     video.playbackRate = rate;
-    if (wants_pause) part.pause(true);
+    part.pause(paused);
   }
 
   begin(span.from_ms);
   return {
     seek(wall_ms) {
-      if (part?.seek(wall_ms) !== true) begin(Math.min(Math.max(wall_ms, span.from_ms), span.to_ms - 1));
+      const within_ms = Math.min(Math.max(wall_ms, span.from_ms), span.to_ms - 1);
+      if (part?.seek(within_ms) !== true) begin(within_ms);
     },
     pause() {
-      wants_pause = true;
+      paused = true;
       part?.pause(true);
     },
     resume() {
-      wants_pause = false;
+      paused = false;
       part?.pause(false);
     },
     speed(to) {
@@ -76,6 +81,7 @@ interface Part {
   stop(): void;
 }
 
+/** One fetch, from a moment to the end of the span. */
 function playPart(
   video: HTMLVideoElement,
   path: string,
@@ -84,88 +90,94 @@ function playPart(
   report: (now: PlaybackReport) => void,
 ): Part {
   const now: PlaybackReport = { phase: 'connecting', wall_ms: null, buffered_to_ms: null, gaps: [], codec: null, reason: null };
-  let sink: Sink | null = null;
-  let owed = 0;
+  /** The moment of media time 0. */
+  let starts_ms = from_ms;
+  let owed_bytes = 0;
   let paused = false;
+  let joined = false;
   let whole = false;
   let stopped = false;
 
+  const sink = openSink(video, () => finish('broken'));
   const socket = new WebSocket(socketAddress(path));
   socket.binaryType = 'arraybuffer';
   socket.onopen = more;
   socket.onmessage = ({ data }: MessageEvent<string | ArrayBuffer>) => {
     if (typeof data === 'string') {
       hear(readText(data));
-    } else {
-      owed -= data.byteLength;
-      sink?.append(data);
+      return;
     }
+    owed_bytes -= data.byteLength;
+    sink.append(data, join);
   };
-  socket.onclose = () => finish(whole ? now.reason : (now.reason ?? 'lost'));
+  socket.onclose = () => finish('lost');
   const looking = setInterval(look, LOOK_EVERY_MS);
   say();
 
   function hear(word: Record<string, unknown>): void {
     if (word.type === 'track') {
       now.codec = asText(word.codec);
-      if (now.codec === null || !canPlay(now.codec)) {
+      starts_ms = asNumber(word.starts_ms) ?? from_ms;
+      if (!sink.begin(now.codec ?? '')) {
         now.phase = 'unplayable';
         stop();
         say();
-        return;
       }
-      sink = openSink(video, now.codec, () => socket.close());
-      if (!paused) void video.play().catch(() => undefined);
     } else if (word.type === 'gap') {
-      const [begins, ends] = [asNumber(word.from_ms), asNumber(word.to_ms)];
-      if (begins !== null && ends !== null) gaps.set(begins, ends);
+      const [begins_ms, ends_ms] = [asNumber(word.from_ms), asNumber(word.to_ms)];
+      if (begins_ms !== null && ends_ms !== null) gaps.set(begins_ms, ends_ms);
     } else if (word.type === 'end') {
       finish(asText(word.reason));
     }
   }
 
-  /** Asks for more while little lies ahead. */
+  /** What is fetched begins with the keyframe before the moment that was asked for, or behind a gap. */
+  function join(): void {
+    const [first] = stretches();
+    if (joined || first === undefined) return;
+    joined = true;
+    const wished_s = (from_ms - starts_ms) / 1_000;
+    video.currentTime = Math.max(first.start_s, Math.min(wished_s, first.end_s - DRY_S));
+    pause(paused);
+  }
+
   function more(): void {
-    if (socket.readyState !== WebSocket.OPEN || owed > CREDIT_BYTES / 2 || aheadOf() > AHEAD_S * Math.max(1, video.playbackRate)) return;
-    owed += CREDIT_BYTES;
-    socket.send(JSON.stringify({ type: 'more', bytes: CREDIT_BYTES }));
+    if (socket.readyState !== WebSocket.OPEN) return;
+    const bytes = wishedBytes(ahead(), video.playbackRate, owed_bytes);
+    if (bytes === 0) return;
+    owed_bytes += bytes;
+    socket.send(JSON.stringify({ type: 'more', bytes }));
   }
 
   function look(): void {
     more();
-    skipGap();
-    if (now.phase === 'unplayable') return;
-    const has_picture = video.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA;
-    if (has_picture) now.wall_ms = from_ms + video.currentTime * 1_000;
-    now.buffered_to_ms = from_ms + (video.currentTime + aheadOf()) * 1_000;
-    const at_end = whole && aheadOf() < 0.1 && nextStart() === null;
-    if (!has_picture) now.phase = whole && video.buffered.length === 0 ? 'ended' : now.phase === 'connecting' ? 'connecting' : 'buffering';
-    else now.phase = at_end ? 'ended' : paused ? 'paused' : aheadOf() < 0.1 ? 'buffering' : 'playing';
+    const skip_to_s = joined ? nextStart(stretches(), video.currentTime) : null;
+    if (skip_to_s !== null && !paused) video.currentTime = skip_to_s + 0.01;
+    if (joined) {
+      now.wall_ms = starts_ms + video.currentTime * 1_000;
+      now.buffered_to_ms = now.wall_ms + ahead() * 1_000;
+    }
+    now.phase = phase();
     say();
   }
 
-  /** Nothing was recorded here: it goes on where something was. */
-  function skipGap(): void {
-    const start = nextStart();
-    if (start !== null && aheadOf() < 0.05) video.currentTime = start + 0.01;
+  function phase(): PlaybackReport['phase'] {
+    if (whole && (!joined || ahead() < DRY_S)) return 'ended';
+    if (!joined) return 'connecting';
+    if (paused) return 'paused';
+    return ahead() < DRY_S ? 'buffering' : 'playing';
   }
 
-  function nextStart(): number | null {
-    for (let at = 0; at < video.buffered.length; at += 1) {
-      const start = video.buffered.start(at);
-      if (start > video.currentTime + 0.02) return start;
-    }
-    return null;
+  function stretches(): Stretch[] {
+    const { buffered } = video;
+    return Array.from({ length: buffered.length }, (_, at) => ({ start_s: buffered.start(at), end_s: buffered.end(at) }));
   }
 
-  function aheadOf(): number {
-    for (let at = 0; at < video.buffered.length; at += 1) {
-      if (video.buffered.start(at) <= video.currentTime + 0.02 && video.buffered.end(at) > video.currentTime)
-        return video.buffered.end(at) - video.currentTime;
-    }
-    return 0;
+  function ahead(): number {
+    return aheadOf(stretches(), video.currentTime);
   }
 
+  /** Nothing more comes; what is there is shown to its end. */
   function finish(reason: string | null): void {
     if (stopped || whole) return;
     whole = true;
@@ -174,8 +186,14 @@ function playPart(
     socket.close();
   }
 
+  function pause(to: boolean): void {
+    paused = to;
+    if (to) video.pause();
+    else if (joined) void video.play().catch(() => undefined);
+  }
+
   function say(): void {
-    report({ ...now, gaps: Array.from(gaps, ([begins, ends]) => ({ from_ms: begins, to_ms: ends })) });
+    report({ ...now, gaps: Array.from(gaps, ([begins_ms, ends_ms]) => ({ from_ms: begins_ms, to_ms: ends_ms })) });
   }
 
   function stop(): void {
@@ -184,25 +202,17 @@ function playPart(
     socket.onclose = null;
     socket.onmessage = null;
     socket.close();
-    sink?.close();
+    sink.close();
   }
 
   return {
     seek(wall_ms) {
-      const at_s = (wall_ms - from_ms) / 1_000;
-      for (let at = 0; at < video.buffered.length; at += 1) {
-        if (at_s >= video.buffered.start(at) && at_s < video.buffered.end(at)) {
-          video.currentTime = at_s;
-          return true;
-        }
-      }
-      return false;
+      const at_s = (wall_ms - starts_ms) / 1_000;
+      if (!joined || !holds(stretches(), at_s)) return false;
+      video.currentTime = at_s;
+      return true;
     },
-    pause(to) {
-      paused = to;
-      if (to) video.pause();
-      else void video.play().catch(() => undefined);
-    },
+    pause,
     stop,
   };
 }

@@ -1,9 +1,14 @@
 /**
- * Live pictures: the hub's WebSocket fed to a video element. The socket is opened again by itself
- * until somebody stops it. What a person is told of it is worked out in `model/picture`.
+ * Live pictures: the hub's WebSocket fed to a video element, close behind the camera
+ * (`model/steering`). The socket is opened again by itself until somebody stops it. A camera whose
+ * codec this browser does not play is shown by its sub stream, if it plays that.
  */
-import { hubTime } from '../page/clock';
-import { asNumber, asText, canPlay, openSink, readText, socketAddress, type Sink } from './sink';
+import { hubTime, monotonic } from '../page/clock';
+import { momentAt, remember, type Moment } from './model/moments';
+import {
+  arrived, forgetArrivals, noArrivals, ranDry, startBehind, steer, USUAL_PACE, wishedLead, type Pace,
+} from './model/steering';
+import { asNumber, asText, openSink, readText, socketAddress } from './sink';
 
 export interface LiveReport {
   /** `waiting`: it has played and no new picture comes. `unplayable`: this browser cannot show the codec. */
@@ -22,188 +27,238 @@ export interface LiveReport {
   reason: string | null;
 }
 
+/** For measuring. */
+export interface LiveFigures {
+  /** How often the picture ran dry after it had begun. */
+  stalls: number;
+  /** How often it jumped. */
+  jumps: number;
+  /** The lead that is kept, seconds. */
+  lead_s: number;
+}
+
 export interface LivePlayer {
+  figures(): LiveFigures;
   stop(): void;
 }
 
-const STEER_EVERY_MS = 100;
 const REPORT_EVERY_MS = 500;
 /** A picture that has not moved for so long is not live. */
 const STILL_MS = 1_000;
 const RETRY_MS = [500, 1_000, 2_000, 4_000, 8_000] as const;
-/** Seconds behind the end of the buffer at which it plays; 0.16 of it is what the last sample is declared to last. */
-const TARGET_S = 0.22;
-/** Beyond so much it jumps; up to it, it hurries. */
-const JUMP_S = 3;
+/** What reaches the screen so long after it reached the hub waits on the line; a new connection begins with now. */
+const BACKLOG_MS_MAX = 6_000;
 
 export function playLive(video: HTMLVideoElement, path: string, report: (now: LiveReport) => void): LivePlayer {
+  const figures: LiveFigures = { stalls: 0, jumps: 0, lead_s: 0 };
   let attempt = 0;
   let round: { stop(): void } | null = null;
   let timer: ReturnType<typeof setTimeout> | undefined;
   let stopped = false;
-  let reason: string | null = null;
+  let address = path;
 
   function begin(): void {
-    round = playOnce(video, path, reason, report, (played, why) => {
+    round = playOnce(video, address, figures, heard, (how) => {
       round = null;
-      reason = why;
       if (stopped) return;
-      if (played) attempt = 0;
+      if (how === 'unplayable') {
+        const sub = subOf(address);
+        if (sub === null) return;
+        address = sub;
+        begin();
+        return;
+      }
+      if (how === 'played') attempt = 0;
       timer = setTimeout(begin, RETRY_MS[Math.min(attempt, RETRY_MS.length - 1)]);
       attempt += 1;
     });
   }
 
+  /** That the main stream cannot be played is no news while the sub stream may be. */
+  function heard(now: LiveReport): void {
+    if (now.phase !== 'unplayable' || subOf(address) === null) report(now);
+  }
+
   begin();
   return {
+    figures: () => ({ ...figures }),
     stop() {
       stopped = true;
       clearTimeout(timer);
       round?.stop();
+      video.removeAttribute('src');
+      video.load();
     },
   };
 }
 
-/** One connection, from its opening to its end; `over` says whether it ever showed a picture, and why it ended. */
+/** The same camera's sub stream; `null` if it is that already. */
+function subOf(path: string): string | null {
+  const [route = '', query = ''] = path.split('?');
+  const wishes = new URLSearchParams(query);
+  if (wishes.get('quality') === 'sub') return null;
+  wishes.set('quality', 'sub');
+  return `${route}?${wishes.toString()}`;
+}
+
+type Over = 'played' | 'never' | 'unplayable';
+
+/** One connection, from its opening to its end. */
 function playOnce(
   video: HTMLVideoElement,
   path: string,
-  why_before: string | null,
+  figures: LiveFigures,
   report: (now: LiveReport) => void,
-  over: (played: boolean, reason: string | null) => void,
+  over: (how: Over) => void,
 ): { stop(): void } {
   const now: LiveReport = {
-    phase: 'connecting', delay_ms: null, captured_ms: null, codec: null, width: null, height: null, state: null, detail: null, reason: why_before,
+    phase: 'connecting', delay_ms: null, captured_ms: null, codec: null, width: null, height: null, state: null, detail: null, reason: null,
   };
-  /** Which moment of the camera's clock belongs to which of the stream's. */
-  let clock: { stream_ms: number; captured_ms: number } | null = null;
-  let sink: Sink | null = null;
+  const arrivals = noArrivals();
+  let moments: Moment[] = [];
+  let pace: Pace = USUAL_PACE;
   let joined = false;
-  let over_said = false;
-  let moved = { at_s: -1, when_ms: hubTime() };
+  let done = false;
+  /** The picture on the screen: its media time, and when it came up. */
+  let shown = { at_s: -1, when_ms: monotonic() };
 
+  // Both take their time to open: neither waits for the other.
+  const sink = openSink(video, () => end('broken'));
   const socket = new WebSocket(socketAddress(path));
   socket.binaryType = 'arraybuffer';
   socket.onmessage = ({ data }: MessageEvent<string | ArrayBuffer>) => {
     if (typeof data === 'string') hear(readText(data));
-    else sink?.append(data, joined ? undefined : join);
+    else sink.append(data, taken);
   };
   socket.onclose = () => end(null);
-
-  const steering = setInterval(steer, STEER_EVERY_MS);
   const reporting = setInterval(measure, REPORT_EVERY_MS);
+  video.addEventListener('waiting', waited);
+  const unwatch = watchFrames(video, (at_s) => {
+    if (at_s !== shown.at_s) shown = { at_s, when_ms: monotonic() };
+  });
   report({ ...now });
 
   function hear(word: Record<string, unknown>): void {
     if (word.type === 'track') {
-      now.codec = asText(word.codec);
-      now.width = asNumber(word.width);
-      now.height = asNumber(word.height);
-      now.reason = null;
-      open();
+      track(asText(word.codec) ?? '', asNumber(word.width), asNumber(word.height));
     } else if (word.type === 'state') {
       now.state = asText(word.state);
       now.detail = asText(word.detail);
+      report({ ...now });
     } else if (word.type === 'clock') {
-      const decode_90k = asNumber(word.decode_90k);
-      const captured_ms = asNumber(word.captured_ms);
-      if (decode_90k !== null && captured_ms !== null) clock = { stream_ms: decode_90k / 90, captured_ms };
-      return;
+      clock(word);
     } else if (word.type === 'end') {
       end(asText(word.reason));
+    }
+  }
+
+  function track(codec: string, width: number | null, height: number | null): void {
+    Object.assign(now, { codec, width, height, reason: null });
+    if (!sink.begin(codec)) {
+      now.phase = 'unplayable';
+      finish('unplayable');
       return;
     }
     report({ ...now });
   }
 
-  /** A new track begins a new sink: a camera may change its parameters while it runs. */
-  function open(): void {
-    sink?.close();
-    joined = false;
-    if (now.codec === null || !canPlay(now.codec)) {
-      now.phase = 'unplayable';
-      sink = null;
-      socket.close();
+  function clock(word: Record<string, unknown>): void {
+    const [decode_90k, captured_ms, hub_ms] = [asNumber(word.decode_90k), asNumber(word.captured_ms), asNumber(word.hub_ms)];
+    const claim_ms = asNumber(word.claim_ms);
+    if (claim_ms !== null) pace = { claim_s: claim_ms / 1_000 };
+    if (decode_90k === null || captured_ms === null || hub_ms === null) return;
+    const moment = { stream_ms: decode_90k / 90, captured_ms, hub_ms };
+    const expected = momentAt(moments, moment.stream_ms);
+    // A hole was taken out of the stream's time: what was seen of its evenness says nothing any more.
+    if (expected !== null && Math.abs(expected.captured_ms - captured_ms) > 50) forgetArrivals(arrivals);
+    moments = remember(moments, moment);
+  }
+
+  /** The browser has taken some pictures. */
+  function taken(): void {
+    const end_s = sink.end();
+    if (end_s === null) return;
+    const lead_s = wishedLead(arrivals);
+    figures.lead_s = lead_s;
+    if (!joined) {
+      // The first pictures are older than now: it begins at their end.
+      joined = true;
+      video.currentTime = Math.max(0, end_s - startBehind(pace, lead_s));
+      void video.play().catch(() => undefined);
       return;
     }
-    sink = openSink(video, now.codec, () => socket.close());
-  }
-
-  /** The first pictures are older than now: it begins at their end. */
-  function join(): void {
-    const end_s = bufferedEnd(video);
-    if (joined || end_s === null) return;
-    joined = true;
-    video.currentTime = Math.max(0, end_s - TARGET_S);
-    void video.play().catch(() => undefined);
-  }
-
-  function steer(): void {
-    const end_s = bufferedEnd(video);
-    if (!joined || end_s === null) return;
-    const behind_s = end_s - video.currentTime;
-    if (behind_s > JUMP_S || behind_s < 0) video.currentTime = Math.max(0, end_s - TARGET_S);
-    const rate = rateFor(behind_s, video.playbackRate);
+    arrived(arrivals, monotonic(), (end_s - pace.claim_s) * 1_000);
+    const { rate, jump_to_s } = steer(end_s - video.currentTime, video.playbackRate, pace, lead_s);
+    if (jump_to_s !== null) {
+      figures.jumps += 1;
+      video.currentTime = Math.max(0, end_s - jump_to_s);
+    }
     if (rate !== video.playbackRate) video.playbackRate = rate;
   }
 
+  function waited(): void {
+    if (!joined || shown.at_s < 0 || video.seeking) return;
+    figures.stalls += 1;
+    ranDry(arrivals);
+  }
+
   function measure(): void {
-    if (now.phase === 'unplayable' || now.phase === 'ended') return;
     const at_ms = hubTime();
-    if (joined && video.currentTime !== moved.at_s) {
-      moved = { at_s: video.currentTime, when_ms: at_ms };
-      now.phase = 'playing';
-      now.captured_ms = clock === null ? null : clock.captured_ms + video.currentTime * 1_000 - clock.stream_ms;
-      now.delay_ms = now.captured_ms === null ? null : Math.max(0, at_ms - now.captured_ms);
-    } else if (now.phase === 'playing' && at_ms - moved.when_ms > STILL_MS) {
-      now.phase = 'waiting';
-      now.delay_ms = null;
-    }
+    const is_still = monotonic() - shown.when_ms > STILL_MS;
+    if (shown.at_s >= 0 && !is_still) now.phase = 'playing';
+    else if (now.phase === 'playing') now.phase = 'waiting';
+    const moment = shown.at_s < 0 ? null : momentAt(moments, shown.at_s * 1_000);
+    now.captured_ms = moment?.captured_ms ?? null;
+    now.delay_ms = moment === null || is_still ? null : Math.max(0, at_ms - moment.captured_ms);
     report({ ...now });
+    if (moment !== null && !is_still && at_ms - moment.hub_ms > BACKLOG_MS_MAX) end('backlog');
   }
 
   function end(reason: string | null): void {
-    if (over_said) return;
-    over_said = true;
-    const can_again = now.phase !== 'unplayable';
-    const played = joined;
-    if (can_again) now.phase = 'ended';
+    if (done) return;
+    now.phase = 'ended';
     now.reason = reason;
     now.delay_ms = null;
+    finish(joined ? 'played' : 'never');
+  }
+
+  function finish(how: Over): void {
     shut();
     report({ ...now });
-    if (can_again) over(played, reason);
+    over(how);
   }
 
   function shut(): void {
-    clearInterval(steering);
+    done = true;
     clearInterval(reporting);
+    unwatch();
+    video.removeEventListener('waiting', waited);
     socket.onclose = null;
     socket.onmessage = null;
     socket.close();
+    // The last picture stays on the screen until the next round begins; the report says that it is not live.
+    sink.close(now.phase === 'ended');
   }
 
   return {
     stop() {
-      over_said = true;
-      shut();
-      sink?.close();
+      if (!done) shut();
     },
   };
 }
 
-/** How fast to play when so far behind the end: a little slower or faster keeps the distance without a jump. */
-export function rateFor(behind_s: number, rate: number): number {
-  if (behind_s > TARGET_S + 0.5) return 2;
-  if (behind_s > TARGET_S + 0.25) return 1.5;
-  if (behind_s > 0.27) return 1.1;
-  if (behind_s < 0.2) return 0.9;
-  if (rate < 1 && behind_s >= 0.24) return 1;
-  if (rate > 1 && behind_s <= 0.24) return 1;
-  return rate;
-}
-
-function bufferedEnd(video: HTMLVideoElement): number | null {
-  const { buffered } = video;
-  return buffered.length === 0 ? null : buffered.end(buffered.length - 1);
+/** Calls back with the media time of each picture that comes up; where the browser does not say, with the time played. */
+function watchFrames(video: HTMLVideoElement, shown: (at_s: number) => void): () => void {
+  if (!('requestVideoFrameCallback' in video)) {
+    const look = () => shown((video as HTMLVideoElement).currentTime);
+    (video as HTMLVideoElement).addEventListener('timeupdate', look);
+    return () => (video as HTMLVideoElement).removeEventListener('timeupdate', look);
+  }
+  let handle = 0;
+  const next = (_: number, { mediaTime }: VideoFrameCallbackMetadata) => {
+    shown(mediaTime);
+    handle = video.requestVideoFrameCallback(next);
+  };
+  handle = video.requestVideoFrameCallback(next);
+  return () => video.cancelVideoFrameCallback(handle);
 }
