@@ -32,11 +32,11 @@ export function cameras(state, now) {
       id, site_id, site_name: site.name, region_code: site.region_code, recorder_id: `r-${site_id}`, name, kind, place,
       latitude: site.latitude === null ? null : site.latitude + 0.0006 * ((at % 3) - 1), longitude: site.longitude === null ? null : site.longitude + 0.0008 * ((at % 2) * 2 - 1),
       direction_degrees, url: `rtsp://192.168.8.${20 + at}:554/Streaming/Channels/101`, sub_url: sub === null ? null : `rtsp://192.168.8.${20 + at}:554/Streaming/Channels/102`,
-      has_credentials: true, record: 'main', days_max: 30, bytes_max: 200 * 2 ** 30, household_device_ids: kind === 'home' ? ['d1'] : [],
+      has_credentials: true, sessions_max: 4, audio: false, record: kind === 'home' ? 'off' : 'main', days_max: 30, bytes_max: 200 * 2 ** 30, household_device_ids: kind === 'home' ? ['d1'] : [],
       consent_ms: kind === 'home' ? now - 40 * 24 * HOUR : null,
       state: { name: condition, since_ms: now - (condition === 'ok' ? 3 * HOUR : 6 * MINUTE), detail: DETAILS[condition] ?? '' },
       main: stream(main, 1280, 720), sub: stream(sub, 640, 360), last_frame_ms: condition === 'ok' ? now - 400 : now - 6 * MINUTE,
-      recorded_from_ms: now - 26 * 24 * HOUR, revision: 1, deleted: false,
+      recorded_from_ms: kind === 'home' ? null : now - 26 * 24 * HOUR, recorded_bytes: null, reported_ms: now - MINUTE, revision: 1, deleted: false,
     }];
   });
 }
@@ -110,9 +110,9 @@ export function createEyes({ state, emit, problem, nextId }) {
     const address = new URL(body.url);
     const camera = {
       id: `c${nextId()}`, site_id: site.id, site_name: site.name, region_code: site.region_code, recorder_id: `r-${address.host}`, name: body.name, kind: 'public',
-      place: null, latitude: null, longitude: null, direction_degrees: null, url: '', sub_url: null, has_credentials: address.username !== '', record: 'main', days_max: 30,
+      place: null, latitude: null, longitude: null, direction_degrees: null, url: '', sub_url: null, has_credentials: address.username !== '', sessions_max: 4, audio: false, record: 'main', days_max: 30,
       bytes_max: 100 * 2 ** 30, household_device_ids: [], consent_ms: null, state: { name: 'starting', since_ms: now, detail: '' }, main: null, sub: null,
-      last_frame_ms: null, recorded_from_ms: null, revision: 0, deleted: false,
+      last_frame_ms: null, recorded_from_ms: null, recorded_bytes: null, reported_ms: null, revision: 0, deleted: false,
     };
     state.cameras.push(camera);
     address.username = address.password = '';

@@ -77,8 +77,11 @@ function learnCamera(camera: Camera): void {
     timer ??= setTimeout(settle, SETTLE_MS);
     return;
   }
-  if (latitude === null || longitude === null) return;
-  replace(rows.cameras, id, [id, site_id, kind, name, latitude, longitude, direction_degrees, state.name]);
+  // A camera without a place of its own is where its site is.
+  const [, , , y, x] = rows.sites.find(([known]) => known === site_id) ?? [];
+  const [north, east] = latitude === null || longitude === null ? [y, x] : [latitude, longitude];
+  if (north == null || east == null) return;
+  replace(rows.cameras, id, [id, site_id, kind, name, north, east, direction_degrees, state.name]);
 }
 
 function replace<Row extends [string, ...unknown[]]>(list: Row[], id: string, row: Row): void {

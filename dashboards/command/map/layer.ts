@@ -91,6 +91,7 @@ export class CountyLayer extends L.Layer {
     const marks = marksIn(scene.gathered, boundsOf(map), map.getZoom());
     const names = new Names(pen, scene.ink, map.getSize().x, map.getZoom() >= NAMES_FROM_ZOOM);
     for (const mark of marks) this.drawMark(pen, scene, map, mark, names);
+    if (scene.selected_point !== null) this.drawChosen(pen, scene.ink, map, scene.selected_point, names);
     for (const mark of scene.alarms) this.drawAlarm(pen, scene, map, mark, names);
     names.paint();
     this.drawn.frames += 1;
@@ -123,15 +124,19 @@ export class CountyLayer extends L.Layer {
       names.keepFree(x, y, clusterRadius(mark.count));
       return;
     }
-    const chosen = scene.selected_point?.kind === mark.point.kind && scene.selected_point.id === mark.point.id;
-    if (chosen) {
-      pen.beginPath();
-      pen.arc(x, y, 11, 0, 2 * Math.PI);
-      pen.strokeStyle = scene.ink.accent;
-      pen.lineWidth = 2;
-      pen.stroke();
-    }
-    names.add(mark.point.name, x, y, 10, chosen);
+    names.keepFree(x, y, 6);
+    names.add(mark.point.name, x, y, 10, false);
+  }
+
+  /** What was chosen is ringed and named, also while it is one of a cluster. */
+  private drawChosen(pen: CanvasRenderingContext2D, ink: Ink, map: L.Map, point: Point, names: Names): void {
+    const { x, y } = map.latLngToContainerPoint([point.latitude, point.longitude]);
+    pen.beginPath();
+    pen.arc(x, y, 11, 0, 2 * Math.PI);
+    pen.strokeStyle = ink.accent;
+    pen.lineWidth = 2;
+    pen.stroke();
+    names.add(point.name, x, y, 15, true);
   }
 
   private drawAlarm(pen: CanvasRenderingContext2D, scene: Scene, map: L.Map, mark: AlarmMark, names: Names): void {

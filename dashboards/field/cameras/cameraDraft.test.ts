@@ -11,7 +11,10 @@ describe('a camera’s draft', () => {
       url: true, sub_url: true, name: true, days: true, gigabytes: true,
     });
     expect(wrongIn({ ...good, kind: 'home' })).toEqual({ household: true });
-    expect(wrongIn({ ...good, kind: 'home', household: ['d1'] })).toEqual({});
+    expect(wrongIn({ ...good, kind: 'home', household: ['d1'], record: 'sub' })).toEqual({});
+    expect(wrongIn({ ...good, record: 'sub' })).toEqual({ record: true });
+    expect(wrongIn(good, 'secret')).toEqual({ username: true });
+    expect(wrongIn({ ...good, sessions: '129' })).toEqual({ sessions: true });
   });
 
   it('sends credentials only when some were typed', () => {
@@ -26,6 +29,9 @@ describe('a camera’s draft', () => {
     expect(draft.direction).toBe('e');
     expect(changeOf(draft, '', known)).toMatchObject({ direction_degrees: 100, bytes_max: 50 * 2 ** 30, household_device_ids: ['d1'] });
     expect(changeOf({ ...draft, direction: 's', kind: 'public' }, '', known)).toMatchObject({ direction_degrees: 180, household_device_ids: [] });
-    expect(changeOf({ ...draft, direction: '' }, '', known).direction_degrees).toBeNull();
+    expect(changeOf({ ...draft, direction: '' }, '', known).direction_degrees).toBe(-1);
+    expect(changeOf(good, '', null)).not.toHaveProperty('direction_degrees');
+    expect(changeOf({ ...draft, sub_url: '' }, '', known).sub_url).toBe('');
+    expect(changeOf({ ...draft, record: 'main' }, '', known).record).toBe('off');
   });
 });

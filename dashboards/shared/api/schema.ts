@@ -1109,8 +1109,8 @@ export interface components {
                 number
             ][];
             /**
-             * @description Cameras that have a place of their own: id, site's id, kind, name, latitude, longitude, direction in degrees from
-             *     north (null: not known), state.
+             * @description Cameras of which it is known where they are: id, site's id, kind, name, latitude, longitude (its site's, where it
+             *     has none), direction in degrees from north (null: not known), state.
              */
             cameras: [
                 string,

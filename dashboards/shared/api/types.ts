@@ -4,7 +4,7 @@
  */
 import type { components } from './schema';
 
-type Schemas = components['schemas'];
+export type Schemas = components['schemas'];
 
 /** The hub answers with every field, `null` where it knows nothing; the document calls such fields optional. */
 type Whole<T> = T extends readonly (infer Item)[]
@@ -12,7 +12,7 @@ type Whole<T> = T extends readonly (infer Item)[]
   : T extends object
     ? { [Key in keyof T]-?: Whole<Exclude<T[Key], undefined>> }
     : T;
-type Answer<Name extends keyof Schemas> = Whole<Schemas[Name]>;
+export type Answer<Name extends keyof Schemas> = Whole<Schemas[Name]>;
 
 export type Language = Schemas['Language'];
 export type Role = Schemas['Role'];

@@ -1,61 +1,18 @@
 /** What the hub says of cameras, of what they saw, and of what was taken out of a village's recordings. */
 
-export type CameraKind = 'public' | 'facility' | 'home';
-export type RecordPolicy = 'off' | 'main' | 'sub';
+import type { Answer, Schemas } from './types';
+
+export type CameraKind = Schemas['CameraKind'];
+export type RecordPolicy = Schemas['RecordPolicy'];
 export type Quality = 'main' | 'sub';
 
 /** One stream of a camera, as it was last seen. */
-export interface Stream {
-  /** `h264`, `h265`, or what the camera calls it. */
-  codec: string;
-  width: number;
-  height: number;
-}
-
-export interface CameraState {
-  /** `ok`, `starting`, `unreachable`…, see `model/camera`; empty before the gateway has spoken of it. */
-  name: string;
-  since_ms: number;
-  detail: string;
-}
-
-export interface Camera {
-  id: string;
-  site_id: string;
-  site_name: string;
-  region_code: string;
-  recorder_id: string;
-  name: string;
-  kind: CameraKind;
-  place: string | null;
-  latitude: number | null;
-  longitude: number | null;
-  /** Where it looks, from north. */
-  direction_degrees: number | null;
-  /** Without credentials; those are sealed and never shown again. */
-  url: string;
-  sub_url: string | null;
-  has_credentials: boolean;
-  record: RecordPolicy;
-  days_max: number;
-  bytes_max: number;
-  household_device_ids: string[];
-  /** When the household agreed; `null`: it has not, or has taken it back. */
-  consent_ms: number | null;
-  state: CameraState;
-  main: Stream | null;
-  sub: Stream | null;
-  last_frame_ms: number | null;
-  recorded_from_ms: number | null;
-  revision: number;
-  /** True in the hub's last word of a camera that was deleted. */
-  deleted: boolean;
-}
-
-export interface Cameras {
-  sequence: number;
-  cameras: Camera[];
-}
+export type Stream = Answer<'StreamView'>;
+export type Camera = Answer<'CameraView'>;
+export type Cameras = Answer<'CameraPage'>;
+export type NewCamera = Schemas['CameraCreate'];
+/** What of a camera a person may set; an empty text and a direction of −1 take away what was there. */
+export type CameraChange = Schemas['CameraPatch'];
 
 export interface CameraTrial {
   site_id: string;
@@ -73,27 +30,7 @@ export interface CameraTried {
   snapshot_url: string | null;
 }
 
-/** What of a camera a person may set. */
-export interface CameraChange {
-  name?: string;
-  url?: string;
-  sub_url?: string | null;
-  username?: string;
-  password?: string;
-  kind?: CameraKind;
-  place?: string | null;
-  latitude?: number | null;
-  longitude?: number | null;
-  direction_degrees?: number | null;
-  record?: RecordPolicy;
-  days_max?: number;
-  bytes_max?: number;
-  household_device_ids?: string[];
-  consent?: boolean;
-}
-export type NewCamera = CameraChange & { site_id: string; name: string; url: string };
-
-export type EvidenceState = 'awaited' | 'saved' | 'ready' | 'missing';
+export type EvidenceState = 'awaited' | 'saved' | 'ready' | 'missing' | 'expired';
 
 export interface Evidence {
   id: string;

@@ -1,9 +1,9 @@
 /** A camera as people see it: how it is, where it looks, and whether this browser can show it. */
 import type { Camera, Quality, Stream } from '../api/video';
 
-/** Every state that a gateway can report, the worst first; `gateway_offline`, `stale` and `new` are the hub's own. */
+/** Every state that a gateway can report, the worst first; `gateway_offline`, `line_lost`, `stale` and `new` are the hub's own. */
 export const CAMERA_STATES = [
-  'gateway_offline', 'unreachable', 'refused', 'no_such_stream', 'unsupported', 'no_frames', 'frozen', 'black', 'disk_full',
+  'gateway_offline', 'line_lost', 'unreachable', 'refused', 'no_such_stream', 'unsupported', 'no_frames', 'frozen', 'black', 'disk_full',
   'recording_gap', 'clock_off', 'stale', 'starting', 'new', 'unknown', 'ok',
 ] as const;
 export type CameraStateName = (typeof CAMERA_STATES)[number];
