@@ -8,7 +8,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::store;
-use crate::ids::{DeviceId, RegionCode, SiteId};
+use crate::ids::{CameraId, DeviceId, RegionCode, SiteId};
 use crate::live;
 use crate::store::Store;
 use crate::viewer::Viewer;
@@ -53,16 +53,17 @@ pub(super) struct MapDevice(
     pub(super) f64,
 );
 
-/// A camera: id, site's id, kind, name, latitude, longitude, direction in degrees from north (null: not known), state.
+/// A camera: id, site's id, kind, name, latitude, longitude (its site's, where it has none), direction in degrees from
+/// north (null: not known), state.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct MapCamera(
-    pub(super) String,
+    pub(super) CameraId,
     pub(super) SiteId,
     pub(super) String,
     pub(super) String,
     pub(super) f64,
     pub(super) f64,
-    pub(super) Option<f64>,
+    pub(super) Option<i64>,
     pub(super) String,
 );
 
@@ -81,9 +82,9 @@ pub(super) struct MapView {
     /// Devices that have a place of their own: id, site's id, kind, name, latitude, longitude.
     #[schema(value_type = Vec<(String, String, String, String, f64, f64)>)]
     devices: Vec<MapDevice>,
-    /// Cameras that have a place of their own: id, site's id, kind, name, latitude, longitude, direction in degrees from
-    /// north (null: not known), state.
-    #[schema(value_type = Vec<(String, String, String, String, f64, f64, Option<f64>, String)>)]
+    /// Cameras of which it is known where they are: id, site's id, kind, name, latitude, longitude (its site's, where it
+    /// has none), direction in degrees from north (null: not known), state.
+    #[schema(value_type = Vec<(String, String, String, String, f64, f64, Option<i64>, String)>)]
     cameras: Vec<MapCamera>,
     /// True when there are more than 20,000 of a kind and the rest was left out.
     truncated: bool,
@@ -102,8 +103,10 @@ async fn read(State(room): State<MapRoom>, viewer: Viewer) -> Result<Json<MapVie
     let limit = i64::try_from(ROWS_MAX).expect("a small number") + 1;
     let mut sites = store::sites(&mut snapshot, &viewer.region, limit).await?;
     let mut devices = store::devices(&mut snapshot, &viewer.region, limit).await?;
-    let truncated = sites.len().max(devices.len()) > ROWS_MAX;
+    let mut cameras = store::cameras(&mut snapshot, &viewer.region, limit).await?;
+    let truncated = sites.len().max(devices.len()).max(cameras.len()) > ROWS_MAX;
     sites.truncate(ROWS_MAX);
     devices.truncate(ROWS_MAX);
-    Ok(Json(MapView { sequence, outline, sites, devices, cameras: Vec::new(), truncated }))
+    cameras.truncate(ROWS_MAX);
+    Ok(Json(MapView { sequence, outline, sites, devices, cameras, truncated }))
 }

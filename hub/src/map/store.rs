@@ -4,8 +4,8 @@ use serde_json::Value;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
 
-use super::http::{MapDevice, MapSite};
-use crate::ids::{DeviceId, RegionCode, SiteId};
+use super::http::{MapCamera, MapDevice, MapSite};
+use crate::ids::{CameraId, DeviceId, RegionCode, SiteId};
 
 /// Writes a region's outline, unless it has one.
 pub(super) async fn keep_outline(
@@ -90,6 +90,41 @@ pub(super) async fn devices(
             row.try_get("name")?,
             row.try_get("latitude")?,
             row.try_get("longitude")?,
+        ))
+    })
+    .fetch_all(connection)
+    .await
+}
+
+/// The cameras of a region of which it is known where they are; at most `limit`. What was reported of one is not
+/// believed while its gateway is off line or silent about it.
+pub(super) async fn cameras(
+    connection: &mut AnyConnection,
+    region: &RegionCode,
+    limit: i64,
+) -> Result<Vec<MapCamera>, sqlx::Error> {
+    sqlx::query(
+        "select c.id, c.site_id, c.kind, c.name, coalesce(c.latitude, s.latitude) as latitude, \
+         coalesce(c.longitude, s.longitude) as longitude, c.direction_degrees, \
+         case when c.stale = 1 or (c.reported_ms is not null and coalesce(p.online, 0) = 0) then 'stale' else c.state end \
+         as state \
+         from camera c join site s on s.id = c.site_id left join presence p on p.site_id = c.site_id \
+         where s.region_code >= $1 and s.region_code < $2 and coalesce(c.latitude, s.latitude) is not null \
+         and coalesce(c.longitude, s.longitude) is not null order by c.site_id, c.name, c.id limit $3",
+    )
+    .bind(region.as_str())
+    .bind(region.end())
+    .bind(limit)
+    .try_map(|row: AnyRow| {
+        Ok(MapCamera(
+            CameraId::from_known(row.try_get::<String, _>("id")?),
+            SiteId::from_known(row.try_get::<String, _>("site_id")?),
+            row.try_get("kind")?,
+            row.try_get("name")?,
+            row.try_get("latitude")?,
+            row.try_get("longitude")?,
+            row.try_get("direction_degrees")?,
+            row.try_get("state")?,
         ))
     })
     .fetch_all(connection)

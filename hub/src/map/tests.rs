@@ -22,6 +22,23 @@ async fn run(store: &Store, sql: &'static str) {
     transaction.commit().await.unwrap();
 }
 
+async fn add_camera(store: &Store, id: &str, place: &str, report: &str) {
+    run(
+        store,
+        "insert into recorder (id, site_id, host, port, sessions_max, created_ms) values ('r', 's1', 'cam', 554, 4, 0) \
+         on conflict do nothing",
+    )
+    .await;
+    let sql = format!(
+        "insert into camera (id, site_id, recorder_id, name, kind, main_path, latitude, longitude, direction_degrees, \
+         record, days_max, bytes_max, audio, created_ms, revision, state, reported_ms, state_since_ms, state_detail, stale) \
+         values ('{id}', 's1', 'r', '{id}', 'public', '/', {place}, 'main', 1, 1, 0, 0, 1, {report}, 0, '', 0)"
+    );
+    let mut transaction = store.begin().await.unwrap();
+    sqlx::query(sqlx::AssertSqlSafe(sql)).execute(&mut *transaction).await.unwrap();
+    transaction.commit().await.unwrap();
+}
+
 #[tokio::test]
 async fn everything_of_the_region_stands_in_one_answer() {
     each_store(async |store| {
@@ -43,7 +60,17 @@ async fn everything_of_the_region_stands_in_one_answer() {
             sqlx::query(sqlx::AssertSqlSafe(sql)).execute(&mut *transaction).await.unwrap();
             transaction.commit().await.unwrap();
         }
+        add_camera(&store, "c1", "33.3, 114.2, 90", "'ok', 5").await;
+        add_camera(&store, "c2", "null, null, null", "'new', null").await;
         let map = map_of(&store, COUNTY).await;
+        assert_eq!(
+            map["cameras"],
+            json!([
+                ["c1", "s1", "public", "c1", 33.3, 114.2, 90, "stale"],
+                ["c2", "s1", "public", "c2", 33.15, 114.02, null, "new"]
+            ]),
+            "a camera without a place is at its site; what an absent gateway said of one is not believed"
+        );
         assert_eq!(
             map["sites"],
             json!([["s1", "s1", VILLAGE, 33.15, 114.02, 0, 0], ["s2", "s2", VILLAGE, null, null, null, 0]]),
@@ -62,7 +89,9 @@ async fn everything_of_the_region_stands_in_one_answer() {
         .await;
         assert_eq!(map_of(&store, COUNTY).await["sites"][0], json!(["s1", "s1", VILLAGE, 33.15, 114.02, 1, 1]));
         assert_eq!(map_of(&store, "411728103").await["sites"], json!([]), "another township sees nothing of it");
+        assert_eq!(map_of(&store, COUNTY).await["cameras"][0][7], "ok", "its gateway is there again");
         assert_eq!(map_of(&store, "411728103").await["devices"], json!([]));
+        assert_eq!(map_of(&store, "411728103").await["cameras"], json!([]));
     })
     .await;
 }
