@@ -1,11 +1,13 @@
-//! The county of the demo: its hub, its people, its two villages and their buttons.
+//! The county of the demo: its hub, its people, its two villages, their buttons and their cameras.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use tongluo_tests::api::Api;
 use tongluo_tests::button::{self, LorawanButton, LorawanModel, Message, Press, ZigbeeButton};
+use tongluo_tests::gst::GstRecorder;
 use tongluo_tests::hub::{Hub, HubPlan};
 use tongluo_tests::lan::Lan;
 use tongluo_tests::village::{Village, text};
@@ -13,7 +15,7 @@ use tongluo_tests::{clock, ports, wait};
 
 use crate::register::Register;
 use crate::running::Running;
-use crate::say;
+use crate::{eyes, say};
 
 /// Where the demo is.
 pub(crate) const URL: &str = "http://127.0.0.1:8080";
@@ -35,6 +37,8 @@ pub(crate) struct DemoButton {
     /// What a technician called it.
     name: &'static str,
     place: &'static str,
+    /// Where it is, so that the nearest camera is found.
+    position: (f64, f64),
 }
 
 #[derive(Debug)]
@@ -52,6 +56,7 @@ pub(crate) const BUTTONS: [DemoButton; 4] = [
         reported_name: "sos_button_1",
         name: "张桂兰家报警按钮",
         place: "初徐村东头第二户，堂屋门边",
+        position: (33.2058, 113.8741),
     },
     DemoButton {
         id: "lorawan-1",
@@ -60,6 +65,7 @@ pub(crate) const BUTTONS: [DemoButton; 4] = [
         reported_name: "ws101-square",
         name: "文化广场报警柱",
         place: "初徐村文化广场北侧",
+        position: (33.2047, 113.8719),
     },
     DemoButton {
         id: "zigbee-2",
@@ -68,6 +74,7 @@ pub(crate) const BUTTONS: [DemoButton; 4] = [
         reported_name: "clinic/sos",
         name: "村卫生室报警按钮",
         place: "海眼村卫生室诊台下",
+        position: (33.0954, 113.7431),
     },
     DemoButton {
         id: "lorawan-2",
@@ -76,6 +83,7 @@ pub(crate) const BUTTONS: [DemoButton; 4] = [
         reported_name: "pb01-reservoir",
         name: "水库值班房报警按钮",
         place: "海眼村水库大坝南端值班房",
+        position: (33.0981, 113.7399),
     },
 ];
 
@@ -145,12 +153,13 @@ fn frame_of_report(now_ms: i64) -> u32 {
 pub(crate) struct County {
     hub: Hub,
     villages: Vec<(Village, Lan)>,
+    recorders: Vec<GstRecorder>,
     register: Register,
 }
 
 impl County {
-    /// Starts all of it. The future may be dropped half way: then everything it started ends.
-    pub(crate) async fn start(running: &Running) -> Result<Self> {
+    /// Starts all of it, with the user's own cameras at the first village. The future may be dropped half way: then everything it started ends.
+    pub(crate) async fn start(running: &Running, own_cameras: &[String]) -> Result<Self> {
         for (port, what) in PORTS {
             if !ports::is_free(port) {
                 bail!("port {port} ({what}) is taken by another program; end it, then start the demo again");
@@ -162,7 +171,7 @@ impl County {
         let mut hub = Hub::init(&running.folder().join("hub"), plan)?;
         hub.serve().await?;
         let api = hub.administrator().await?;
-        let mut county = Self { hub, villages: Vec::new(), register: Register::new(URL) };
+        let mut county = Self { hub, villages: Vec::new(), recorders: Vec::new(), register: Register::new(URL) };
         county.add_people(&api).await?;
         for (number, (name, region, latitude, longitude)) in VILLAGES.into_iter().enumerate() {
             say(&format!("enrolling the gateway of {name}"));
@@ -176,6 +185,7 @@ impl County {
             county.villages.push((village, lan));
         }
         county.add_buttons(&api).await?;
+        county.add_cameras(&api, running.folder(), own_cameras).await?;
         Ok(county)
     }
 
@@ -223,7 +233,9 @@ impl County {
             })
             .await?;
             let device_id = text(&device, "id")?;
-            let named = json!({ "name": button.name, "place": button.place });
+            let (latitude, longitude) = button.position;
+            let named =
+                json!({ "name": button.name, "place": button.place, "latitude": latitude, "longitude": longitude });
             api.patch(&format!("/api/v1/devices/{device_id}"), named).await?;
             let login = &village.devices_login;
             let entry = json!({
@@ -236,6 +248,24 @@ impl County {
                 "lan": { "port": village.mosquitto.port(), "username": login.username, "password": login.password },
             });
             self.register.add("buttons", entry);
+        }
+        Ok(())
+    }
+
+    /// Starts each village's recorder, and enters its cameras as a technician does.
+    async fn add_cameras(&mut self, api: &Api, folder: &Path, own: &[String]) -> Result<()> {
+        say("starting the cameras (the first time their pictures are drawn, which takes a minute)");
+        for number in 0..self.villages.len() {
+            let recorder = eyes::recorder(&folder.join(format!("village-{}", number + 1)), number).await?;
+            let site_id = &self.villages[number].0.site_id;
+            let mut cameras = eyes::enter(api, &recorder, number, site_id).await?;
+            if number == 0 {
+                cameras.extend(eyes::enter_own(api, own, site_id).await?);
+            }
+            for camera in cameras {
+                self.register.add("cameras", camera);
+            }
+            self.recorders.push(recorder);
         }
         Ok(())
     }
@@ -257,6 +287,9 @@ impl County {
                 for (village, _) in &mut self.villages {
                     village.gateway.running()?.check()?;
                 }
+                for recorder in &mut self.recorders {
+                    recorder.running().check()?;
+                }
                 clock::pause(Duration::from_secs(1)).await;
             }
             self.supervise().await.context("a village's broker is gone")?;
@@ -268,6 +301,9 @@ impl County {
         for (village, _) in &mut self.villages {
             report(village.gateway.stop().await);
             report(village.mosquitto.stop().await);
+        }
+        for recorder in &mut self.recorders {
+            report(recorder.stop().await);
         }
         report(self.hub.stop().await);
     }

@@ -1,7 +1,8 @@
-//! `./run demo`: a small county on this machine. A hub, two villages with a gateway, a broker and two buttons each, and the
-//! people who would use it. Everything in it is real but the buttons, whose messages are real.
+//! `./run demo`: a small county on this machine. A hub, two villages with a gateway, a broker, two buttons and two cameras each, and the
+//! people who would use it. Everything in it is real but the buttons, whose messages are real, and what the cameras see.
 
 mod county;
+mod eyes;
 mod register;
 mod running;
 
@@ -18,13 +19,14 @@ use crate::county::{BUTTONS, County};
 use crate::register::Register;
 use crate::running::Running;
 
-const USAGE: &str = "usage: tongluo-demo [--stop | press <button> [sos|single|double|long]]";
+const USAGE: &str = "usage: tongluo-demo [--camera rtsp://… | --stop | press <button> [sos|single|double|long]]";
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let result = match words.as_slice() {
-        [] => in_runtime(demo()),
+        [] => in_runtime(demo(&[])),
+        ["--camera", ..] => own_cameras(&words).and_then(|urls| in_runtime(demo(&urls))),
         ["--stop"] => in_runtime(running::stop()),
         ["press", button] => in_runtime(press(button, Press::Sos)),
         ["press", button, what] => what.parse().and_then(|what| in_runtime(press(button, what))),
@@ -52,11 +54,20 @@ pub(crate) fn say(line: &str) {
     let _ = writeln!(output, "{line}").and_then(|()| output.flush());
 }
 
-async fn demo() -> Result<()> {
+/// `--camera URL`, any number of times.
+fn own_cameras(words: &[&str]) -> Result<Vec<String>> {
+    let pairs = words.chunks(2).map(|pair| match pair {
+        ["--camera", url] => Ok((*url).to_owned()),
+        _ => bail!(USAGE),
+    });
+    pairs.collect()
+}
+
+async fn demo(own_cameras: &[String]) -> Result<()> {
     let running = Running::begin()?;
     let mut end = running::Ending::listen()?;
     let started = tokio::select! {
-        county = County::start(&running) => Some(county?),
+        county = County::start(&running, own_cameras) => Some(county?),
         () = end.asked() => None,
     };
     let Some(mut county) = started else {
