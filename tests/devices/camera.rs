@@ -104,7 +104,7 @@ impl Camera {
         self.port
     }
 
-    /// Its user, if it has one.
+    /// Its user when it was started, if it has one.
     pub fn login(&self) -> Option<&Login> {
         self.login.as_ref()
     }
@@ -134,6 +134,12 @@ impl Camera {
         Ok(())
     }
 
+    /// Changes its name and password, and sends everybody away.
+    pub fn change_login(&self, login: Login) {
+        self.shared.guard.lock().expect("not poisoned").change_login(login);
+        self.suffer(Mishap::Reset);
+    }
+
     /// Lets something happen once.
     pub fn suffer(&self, mishap: Mishap) {
         if mishap == Mishap::Reset {
@@ -143,6 +149,7 @@ impl Camera {
             Mishap::Reset => mood.resets += 1,
             Mishap::Jump(ms) => mood.jump_ms += ms,
             Mishap::Forget => mood.forgets += 1,
+            Mishap::Clock(ms) => mood.clock_off_ms = ms,
         });
     }
 

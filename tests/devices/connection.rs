@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use super::fault::Fault;
 use super::guard::{Entry, REALM};
 use super::packet::Sender;
-use super::player::Player;
+use super::player::{Falsehood, Player};
 use super::request::{self, Request};
 use super::shared::{Mood, Shared};
 use super::silence::{self, Silence};
@@ -127,7 +127,8 @@ impl Connection {
     async fn play(&mut self) -> Result<()> {
         let now = clock::now();
         let Some(session) = &mut self.session else { return Ok(()) };
-        let (fault, jump_ms) = (self.seen.fault, self.seen.jump_ms);
+        let fault = self.seen.fault;
+        let time = Falsehood { jump_ms: self.seen.jump_ms, clock_off_ms: self.seen.clock_off_ms };
         let is_quiet = session.is_forgotten || matches!(fault, Fault::Stall | Fault::Silent);
         self.output.clear();
         if let Some(player) = &mut session.video {
@@ -143,7 +144,7 @@ impl Connection {
                     *packets += 1;
                     matches!(fault, Fault::Loss(one_in) if packets.is_multiple_of(u64::from(one_in)))
                 };
-                if let Some(sent) = player.emit(now, &wanted, jump_ms, is_lost, &mut self.output) {
+                if let Some(sent) = player.emit(now, &wanted, time, is_lost, &mut self.output) {
                     self.shared.note_sent(session.channel, sent, now);
                 }
             }

@@ -47,6 +47,8 @@ pub enum Mishap {
     Jump(i64),
     /// It forgets its sessions: no packets, and "session not found" to whoever asks; new ones are welcome.
     Forget,
+    /// Its wall clock, as its sender reports tell it, is off by so many milliseconds from now on; 0 mends it.
+    Clock(i64),
 }
 
 impl Fault {
@@ -84,7 +86,7 @@ impl FromStr for Fault {
     }
 }
 
-/// As written to `tongluo-camera`: `reset`, `jump:-5000`, `forget`.
+/// As written to `tongluo-camera`: `reset`, `jump:-5000`, `forget`, `clock:60000`.
 impl FromStr for Mishap {
     type Err = anyhow::Error;
 
@@ -93,7 +95,8 @@ impl FromStr for Mishap {
             ("reset", None) => Self::Reset,
             ("jump", Some(ms)) => Self::Jump(ms),
             ("forget", None) => Self::Forget,
-            _ => bail!("{text:?} is no mishap; there are reset, jump:MS, forget"),
+            ("clock", Some(ms)) => Self::Clock(ms),
+            _ => bail!("{text:?} is no mishap; there are reset, jump:MS, forget, clock:MS"),
         })
     }
 }

@@ -47,6 +47,10 @@ impl Guard {
         Self { login, lock, wrong: 0, locked_until: None }
     }
 
+    pub(crate) fn change_login(&mut self, login: Login) {
+        self.login = Some(login);
+    }
+
     pub(crate) fn judge(&mut self, now: Instant, request: &Request, nonce: &str, is_changed: bool) -> Entry {
         let Some(login) = &self.login else { return Entry::Granted };
         if let Some(until) = self.locked_until {

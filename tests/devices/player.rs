@@ -52,6 +52,15 @@ pub(crate) struct Player {
     payload_bytes_sent: u32,
 }
 
+/// How a camera is wrong about time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Falsehood {
+    /// By how much presentation times have jumped.
+    pub(crate) jump_ms: i64,
+    /// How far the wall clock of its reports is off.
+    pub(crate) clock_off_ms: i64,
+}
+
 /// A picture that was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Sent {
@@ -103,7 +112,7 @@ impl Player {
         &mut self,
         now: Instant,
         wanted: &Arc<Clip>,
-        jump_ms: i64,
+        time: Falsehood,
         is_lost: impl FnMut() -> bool,
         to: &mut Vec<u8>,
     ) -> Option<Sent> {
@@ -118,9 +127,9 @@ impl Player {
             self.clip = wanted.clone();
         }
         let picture = self.picture(self.next);
-        let timestamp = self.timestamp(picture, jump_ms);
+        let timestamp = self.timestamp(picture, time.jump_ms);
         if now >= self.report_due {
-            self.report(now, jump_ms, to);
+            self.report(now, time, to);
             self.report_due = now + REPORT_EVERY;
         }
         let (packets, bytes) = self.clip.units[place].packets.emit(to, &mut self.sender, timestamp, is_lost);
@@ -178,10 +187,11 @@ impl Player {
     }
 
     /// A sender report (RFC 3550 §6.4.1) for what the clock says now.
-    fn report(&self, now: Instant, jump_ms: i64, to: &mut Vec<u8>) {
+    fn report(&self, now: Instant, time: Falsehood, to: &mut Vec<u8>) {
         const WORDS_BESIDE_THE_FIRST: u16 = 6;
         let utc_us = self.origin.utc_us(now);
-        let ticks = (utc_us - self.phase_us()) * (RTP_HZ / 1000) / 1000 + jump_ms * (RTP_HZ / 1000);
+        let ticks = (utc_us - self.phase_us()) * (RTP_HZ / 1000) / 1000 + time.jump_ms * (RTP_HZ / 1000);
+        let utc_us = utc_us + time.clock_off_ms * 1000;
         let ntp_seconds = (utc_us.div_euclid(1_000_000) + NTP_OFFSET_S) as u32;
         let ntp_fraction = ((utc_us.rem_euclid(1_000_000) << 32) / 1_000_000) as u32;
         to.extend([b'$', self.sender.channel + 1]);

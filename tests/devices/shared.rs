@@ -71,6 +71,7 @@ pub(crate) struct Shared {
 pub(crate) struct Mood {
     pub(crate) fault: Fault,
     pub(crate) jump_ms: i64,
+    pub(crate) clock_off_ms: i64,
     pub(crate) resets: u64,
     pub(crate) forgets: u64,
 }

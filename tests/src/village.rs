@@ -34,12 +34,21 @@ impl Village {
     /// # Errors
     /// Any of these fails.
     pub async fn start(folder: &Path, api: &Api, name: &str, region_code: &str) -> Result<Self> {
+        Self::start_with(folder, api, name, region_code, "").await
+    }
+
+    /// As [`Village::start`], with more lines of TOML at the end of the gateway's configuration.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn start_with(folder: &Path, api: &Api, name: &str, region_code: &str, config: &str) -> Result<Self> {
         let site = api.post("/api/v1/sites", json!({ "name": name, "region_code": region_code })).await?;
         let site_id = text(&site, "id")?;
         let login = |username: &str| Login { username: username.to_owned(), password: crate::secret() };
         let (gateway_login, devices_login) = (login("gateway"), login("devices"));
         let mosquitto = Mosquitto::village(folder, &[gateway_login.clone(), devices_login.clone()]).await?;
         let mut gateway = Gateway::configure(folder, mosquitto.port(), &gateway_login)?;
+        gateway.add_config(config)?;
         gateway.enrol(&claim(api, &site_id).await?).await?;
         gateway.run()?;
         let village = Self { site_id, mosquitto, gateway, devices_login };
@@ -122,6 +131,15 @@ impl Gateway {
         writeln!(config, "\n[journal]\nspace_mib = 16\nreserve_mib = 1")?;
         std::fs::write(folder.join("edge.toml"), config)?;
         Ok(Self { folder: folder.to_owned(), process: None })
+    }
+
+    /// Adds lines at the end of its configuration.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn add_config(&self, more: &str) -> Result<()> {
+        let mut file = std::fs::File::options().append(true).open(self.config())?;
+        Ok(std::io::Write::write_all(&mut file, more.as_bytes())?)
     }
 
     /// Enrols it with the text of a claim.

@@ -24,7 +24,7 @@ const USAGE: &str = "usage: tongluo-camera [options]
   --audio                with a microphone
 Prints one line of JSON when they listen. Then type CAMERA WORD, where CAMERA is a number from 0 or `all`, and WORD a fault (none,
 unreachable, silent, slow:MS, garbage, wrong-password, no-such-stream, unsupported, stall, other-parameters, loss:N, black, frozen),
-a mishap (reset, jump:MS, forget), or `counts`. Ends when it is told to (Ctrl-C).";
+a mishap (reset, jump:MS, forget, clock:MS), or `counts`. Ends when it is told to (Ctrl-C).";
 
 fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
