@@ -75,8 +75,6 @@ export function createEyes({ state, emit, problem, nextId }) {
     for (const camera of nearest(alarm)) {
       const shot = saw(alarm, camera, 'snapshot', {}, now);
       const clip = saw(alarm, camera, 'clip', {}, now);
-      emit('evidence', shot);
-      emit('evidence', clip);
       if (camera.state.name !== 'ok') continue;
       later(900, () => (finish(shot, Date.now()), emit('evidence', shot)));
       later(4_000, () => emit('evidence', Object.assign(clip, { state: 'saved' })));
@@ -184,7 +182,8 @@ export function createEyes({ state, emit, problem, nextId }) {
     'GET /alarms/:id/video': ({ id }) => ({
       body: {
         sequence: state.sequence(), cameras: nearest(state.alarms.find((alarm) => alarm.id === id)),
-        evidence: [...evidence.values()].filter((one) => one.alarm_id === id),
+        // Like the hub, what is awaited has a name that nothing opens.
+        evidence: [...evidence.values()].filter((one) => one.alarm_id === id).map((one) => (one.state === 'awaited' ? { ...one, id: `awaited ${one.id}` } : one)),
       },
     }),
     'GET /evidence/:id/file': ({ id, request }) => {

@@ -3,9 +3,13 @@ import { computed, onUnmounted, ref, shallowRef, watch, type Ref } from 'vue';
 import type { Problem } from '../../shared/api/types';
 import type { Camera, Evidence } from '../../shared/api/video';
 import { byPress } from '../../shared/model/evidence';
-import { evidence, followNow, unfollow, whenChanged, type Feed } from '../../shared/page/county';
+import { everySecond } from '../../shared/page/clock';
+import { evidence, followNow, readAgain, unfollow, whenChanged, type Feed } from '../../shared/page/county';
 import { api } from '../../shared/page/session';
 import type { Alarm } from '../../shared/api/types';
+
+/** What is awaited is asked about again after so long: the hub stops waiting by itself, and says nothing then. */
+const ASK_AGAIN_S = 60;
 
 export function useAlarmVideo(alarm: Readonly<Ref<Alarm>>) {
   const cameras = shallowRef<Camera[]>([]);
@@ -44,12 +48,26 @@ export function useAlarmVideo(alarm: Readonly<Ref<Alarm>>) {
     };
   }
 
+  /** Another press is awaited, too. */
+  watch(
+    () => alarm.value.presses,
+    () => feed !== null && void readAgain(feed),
+  );
+  let waited_s = 0;
+  const stop_asking = everySecond(() => {
+    waited_s = presses.value.some(({ items }) => items.some(({ state }) => state === 'awaited')) ? waited_s + 1 : 0;
+    if (waited_s < ASK_AGAIN_S || feed === null) return;
+    waited_s = 0;
+    void readAgain(feed);
+  });
+
   const forget = whenChanged('camera', (camera) => {
     if (cameras.value.some(({ id }) => id === camera.id))
       cameras.value = cameras.value.flatMap((known) => (known.id !== camera.id ? [known] : camera.deleted ? [] : [camera]));
   });
   onUnmounted(() => {
     forget();
+    stop_asking();
     if (feed !== null) unfollow(feed);
     feed = null;
   });

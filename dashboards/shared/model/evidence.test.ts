@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Evidence } from '../api/video';
-import { byPress, clipRange, clipToShow, signed } from './evidence';
+import { byPress, clipRange, clipToShow, pressToShow, signed } from './evidence';
 
 const PRESS_MS = 1_000_000;
 function item(given: Partial<Evidence>): Evidence {
@@ -26,6 +26,18 @@ describe('evidence', () => {
       ['p1', PRESS_MS, ['4', '3', '2']],
       ['p2', PRESS_MS + 100_000, ['1']],
     ]);
+  });
+
+  it('that was awaited gives way to what came, under whatever id', () => {
+    const presses = byPress([item({ id: 'awaited 1' }), item({ id: '1', state: 'saved' }), item({ id: 'awaited 2', camera_id: 'c2' })], PRESS_MS, []);
+    expect(presses[0]?.items.map(({ id }) => id).sort()).toEqual(['1', 'awaited 2']);
+  });
+
+  it('is shown of the first press that has any', () => {
+    const presses = byPress([item({}), item({ id: 'e2', press_id: 'p2', from_ms: PRESS_MS + 5_000, state: 'ready' })], PRESS_MS, []);
+    expect(pressToShow(presses)?.press_id).toBe('p2');
+    expect(pressToShow(presses.slice(0, 1))?.press_id).toBe('p1');
+    expect(pressToShow([])).toBeNull();
   });
 
   it('shows the clip that is there, whichever camera it is of', () => {

@@ -15,7 +15,7 @@ export const BEFORE_MS = 30_000;
 /** By press, the first press first; in each the snapshots, then the clips, in the cameras' order. */
 export function byPress(evidence: readonly Evidence[], first_press_ms: number, cameras: readonly string[]): Press[] {
   const presses = new Map<string, Press>();
-  for (const item of evidence) {
+  for (const item of withoutAnswered(evidence)) {
     const press = presses.get(item.press_id) ?? { press_id: item.press_id, at_ms: Infinity, items: [] };
     press.items.push(item);
     press.at_ms = Math.min(press.at_ms, momentOf(item) ?? Infinity);
@@ -29,6 +29,18 @@ export function byPress(evidence: readonly Evidence[], first_press_ms: number, c
     if (at === 0 || press.at_ms === Infinity) press.at_ms = first_press_ms;
   });
   return sorted;
+}
+
+/** What was only awaited gives way to whatever has come in its place, under an id of its own. */
+function withoutAnswered(evidence: readonly Evidence[]): Evidence[] {
+  const place = ({ press_id, camera_id, kind }: Evidence) => `${press_id} ${camera_id} ${kind}`;
+  const answered = new Set(evidence.filter(({ state }) => state !== 'awaited').map(place));
+  return evidence.filter((item) => item.state !== 'awaited' || !answered.has(place(item)));
+}
+
+/** The press whose clip is shown: the first that has one, for that is how it began; else the first of all. */
+export function pressToShow(presses: readonly Press[]): Press | null {
+  return presses.find((press) => clipToShow(press) !== null) ?? presses[0] ?? null;
 }
 
 function momentOf({ kind, from_ms }: Evidence): number | null {

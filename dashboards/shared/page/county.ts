@@ -99,6 +99,12 @@ export async function followNow<K extends Kind>(feed: Feed<K>): ReturnType<Feed<
   return result;
 }
 
+/** Reads a followed list again, beside its changes: for what the hub works out only when it is asked. */
+export async function readAgain<K extends Kind>(feed: Feed<K>): Promise<void> {
+  const result = await feed.read();
+  if (result.ok && isFollowed(feed)) merge(known[feed.kind], result.value.list, result.value.sequence);
+}
+
 /** Whether a list is the one of its kind that the page follows now. */
 export function isFollowed<K extends Kind>(feed: Feed<K>): boolean {
   return feeds.get(feed.kind) === (feed as unknown as AnyFeed);
