@@ -23,6 +23,8 @@ pub struct Config {
     pub lan: LanConfig,
     /// How much the journal may hold.
     pub journal: JournalConfig,
+    /// Where recordings go, and how much room they get.
+    pub camera: CameraConfig,
     /// What the program writes about itself.
     pub log: LogConfig,
 }
@@ -73,6 +75,23 @@ pub struct JournalConfig {
     /// How many days entries are kept after the hub has acknowledged them, for a hub that returns from a backup.
     #[serde(deserialize_with = "acked_days")]
     pub acked_days: u32,
+}
+
+/// `[camera]`: where recordings go. Which cameras there are, and how long each is kept, comes from the hub.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CameraConfig {
+    /// Where recordings are kept; `recordings` in `data_dir` if absent. Better a disk of its own: a full or slow one holds up
+    /// nothing but video. Created at start, mode 0700, if it is missing.
+    pub folder: Option<PathBuf>,
+    /// The most MiB of all recordings together; above it the oldest go.
+    #[serde(deserialize_with = "budget_mib")]
+    pub budget_mib: u32,
+    /// MiB that recordings leave free on their disk.
+    #[serde(deserialize_with = "keep_free_mib")]
+    pub keep_free_mib: u32,
+    /// The decoding helper; `tongluo-decoder` beside this program if absent.
+    pub decoder: Option<PathBuf>,
 }
 
 /// `[log]`: written to standard error.
@@ -130,6 +149,7 @@ impl Default for Config {
             hub: HubConfig::default(),
             lan: LanConfig::default(),
             journal: JournalConfig::default(),
+            camera: CameraConfig::default(),
             log: LogConfig::default(),
         }
     }
@@ -150,6 +170,12 @@ impl Default for LanConfig {
 impl Default for JournalConfig {
     fn default() -> Self {
         Self { space_mib: 64, reserve_mib: 16, acked_days: 7 }
+    }
+}
+
+impl Default for CameraConfig {
+    fn default() -> Self {
+        Self { folder: None, budget_mib: 65_536, keep_free_mib: 1_024, decoder: None }
     }
 }
 
@@ -289,6 +315,16 @@ fn reserve_mib<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Err
     within(deserializer, range)
 }
 
+fn budget_mib<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    let range = Within { what: "a number of MiB", least: 16, most: 268_435_456 };
+    within(deserializer, range)
+}
+
+fn keep_free_mib<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    let range = Within { what: "a number of MiB", least: 16, most: 1_048_576 };
+    within(deserializer, range)
+}
+
 fn acked_days<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
     let range = Within { what: "a number of days", least: 0, most: 365 };
     within(deserializer, range)
@@ -391,6 +427,9 @@ mod tests {
             space_mib = 64
             reserve_mib = 16
             acked_days = 7
+            [camera]
+            budget_mib = 65536
+            keep_free_mib = 1024
             [log]
             format = "text"
             level = "info"
@@ -422,7 +461,12 @@ mod tests {
             ("[journal]\nacked_days = 366", &["acked_days", "366", "from 0 to 365"]),
             ("[log]\nformat = \"xml\"", &["format", "xml", "text", "json"]),
             ("[log]\nlevel = \"loud\"", &["level", "loud", "error", "trace"]),
-            ("[camera]\nurl = \"rtsp://x\"", &["camera"]),
+            ("[camera]\nurl = \"rtsp://x\"", &["url", "folder", "budget_mib"]),
+            ("[camera]\nbudget_mib = 15", &["budget_mib", "15", "from 16 to 268435456"]),
+            ("[camera]\nkeep_free_mib = 0", &["keep_free_mib", "0", "from 16 to 1048576"]),
+            ("[camera]\nkeep_free_mib = 2000000", &["keep_free_mib", "2000000", "from 16"]),
+            ("[camera]\nfolder = 7", &["folder", "7"]),
+            ("[camera]\ndecoder = []", &["decoder"]),
             ("[lan\nport = 1", &["[lan"]),
         ];
         for (text, wanted) in table {

@@ -3,14 +3,17 @@
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
+use tongluo_protocols::configuration::Configuration;
 use tongluo_protocols::event::{Event, Started};
 use tongluo_protocols::id::Lane;
 
+use crate::camera;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::field::Field;
@@ -30,6 +33,9 @@ pub fn run(config: &Config, config_path: &Path, clock: Clock) -> anyhow::Result<
     let credentials = config.lan_credentials(config_path)?;
     make_data_dir(&config.data_dir)?;
     let Opened { journal, memory, closing } = Journal::open(&config.data_dir, &config.journal, clock)?;
+    let (_configure, configurations) = watch::channel(Arc::new(Configuration::default()));
+    let cameras = camera::Cameras::start(&config.camera, &config.data_dir, configurations, clock)?;
+    let reports = cameras.reports;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = LocalSet::new();
     let result = local.block_on(&runtime, async {
@@ -38,6 +44,7 @@ pub fn run(config: &Config, config_path: &Path, clock: Clock) -> anyhow::Result<
         let (field, connection, confirmer) =
             Field::new(&config.lan, credentials, journal.clone(), memory, vitals.clone(), clock);
         tell_started(&journal, config);
+        tokio::task::spawn_local(tell_cameras(journal.clone(), reports));
         let mut field = tokio::task::spawn_local(field.run(connection, stopped.clone()));
         let mut confirmer = tokio::task::spawn_local(confirmer.run());
         let mut uplink = tokio::task::spawn_local(uplink(config.data_dir.clone(), journal, vitals, clock, stopped));
@@ -59,6 +66,7 @@ pub fn run(config: &Config, config_path: &Path, clock: Clock) -> anyhow::Result<
     drop(local);
     drop(runtime);
     closing.wait();
+    cameras.closing.wait();
     result
 }
 
@@ -104,16 +112,27 @@ async fn uplink(
     uplink.run(connection, stop).await;
 }
 
+/// Journals what is to be said of cameras. A report that the journal sheds comes again within ten minutes.
+async fn tell_cameras(journal: Journal, mut reports: mpsc::Receiver<camera::Report>) {
+    while let Some(report) = reports.recv().await {
+        let event = Event::CameraReport(report.event());
+        drop(journal.append(draft(&event)));
+    }
+    tracing::error!("the cameras' thread has ended: there is no video until this program is started again");
+}
+
 fn tell_started(journal: &Journal, config: &Config) {
     let configuration = format!(
         "lan {}:{}, journal {} MiB and {} MiB reserve",
         config.lan.host, config.lan.port, config.journal.space_mib, config.journal.reserve_mib
     );
     let started = Started { version: VERSION, boot_id: journal.boot_id(), configuration: &configuration };
-    let event = Event::Started(started);
-    let draft =
-        Draft { lane: Lane::Routine, kind: event.kind(), body: event_body(&event), source: None, facts: Vec::new() };
-    drop(journal.append(draft));
+    drop(journal.append(draft(&Event::Started(started))));
+}
+
+/// An entry of the routine lane that nothing recognises when it comes again.
+fn draft(event: &Event<'_>) -> Draft {
+    Draft { lane: Lane::Routine, kind: event.kind(), body: event_body(event), source: None, facts: Vec::new() }
 }
 
 async fn end_of_run() -> std::io::Result<()> {

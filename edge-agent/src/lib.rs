@@ -7,13 +7,19 @@
 //! | [`field`]   | messages of the village's broker become presses, supervision and faults                  |
 //! | [`journal`] | they are committed to disk, each exactly once                                            |
 //! | [`uplink`]  | the journal is replicated to the hub, and the hub's orders are received                  |
+//! | `camera`    | pictures into memory and onto disk, and what is wrong with each camera                   |
 //! | [`fleet`]   | how the gateway got its identity                                                         |
 //!
-//! Rooms that later capabilities open, as `ARCHITECTURE.md` draws them: `alarm` (local response), `camera`, `media`, `broadcast`,
+//! Rooms that later capabilities open, as `ARCHITECTURE.md` draws them: `alarm` (local response), `media`, `broadcast`,
 //! `speaker` and `local` (the page in the village's own network).
 //!
-//! Everything runs on one thread, apart from the journal, whose disk may be slow.
+//! Everything runs on one thread, apart from the journal, whose disk may be slow, and from cameras, which never delay a press.
 
+#[cfg_attr(
+    not(test),
+    expect(dead_code, unused_imports, reason = "live pictures, playback and evidence will ask for them")
+)]
+mod camera;
 pub mod clock;
 pub mod config;
 mod field;

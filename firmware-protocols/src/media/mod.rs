@@ -9,6 +9,7 @@
 //! | `gateway`        | what a gateway says: tracks, frames, answers, recordings                      |
 //! | `hub`            | what the hub says: which streams it wants, what it asks, how much it can take |
 //! | `decode_order`   | presentation times in decode order → times that a decoder can be fed with     |
+//! | `decoder`        | a gateway's pipe to its decoding helper                                       |
 //! | `nal`            | where a decoder can begin, looked up in the bytes themselves                  |
 //! | `mp4`            | init segments, fragments and whole movies (feature `mp4`)                     |
 //!
@@ -16,6 +17,7 @@
 
 mod bytes;
 mod decode_order;
+pub mod decoder;
 mod gateway;
 mod hub;
 #[cfg(feature = "mp4")]

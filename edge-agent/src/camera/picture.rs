@@ -1,0 +1,145 @@
+//! Whether what a camera shows is a picture: not black, and not the same one again and again.
+//!
+//! Judged on keyframes at a low rate, because each costs the helper 10 to 20 ms; more often while something looks wrong, so that
+//! a fault is found, and its end is seen, soon. Pure.
+
+use tongluo_protocols::media::decoder::Looks;
+
+use super::health::State;
+
+/// How often a camera's picture is looked at.
+const LOOK_MS: u64 = 30_000;
+
+/// … while it looks wrong.
+const LOOK_AGAIN_MS: u64 = 8_000;
+
+/// The brightness up to which a picture can be black: 16 is video's black, and sensors have noise.
+const BLACK_MEAN_MAX: u8 = 28;
+
+/// … and how much its brightest block may differ from its darkest. A lamp in the night differs by more.
+const BLACK_SPREAD_MAX: u8 = 12;
+
+/// So many black pictures in a row are no passing shadow.
+const BLACK_IN_A_ROW: u32 = 2;
+
+/// So many equal pictures in a row are no still life: no sensor gives the same values twice.
+const EQUAL_IN_A_ROW: u32 = 3;
+
+/// The judgement of one camera's pictures.
+#[derive(Clone, Debug, Default)]
+pub(super) struct PictureJudge {
+    last: Option<Looks>,
+    black_in_a_row: u32,
+    equal_in_a_row: u32,
+    look_at_ms: u64,
+}
+
+impl PictureJudge {
+    /// Whether it is time to look; answers `true` once per look.
+    pub(super) fn is_due(&mut self, now_ms: u64) -> bool {
+        let due = now_ms >= self.look_at_ms;
+        if due {
+            self.look_at_ms = now_ms + if self.is_suspicious() { LOOK_AGAIN_MS } else { LOOK_MS };
+        }
+        due
+    }
+
+    /// Takes what a keyframe shows.
+    pub(super) fn see(&mut self, looks: Looks, now_ms: u64) {
+        let is_black = looks.mean <= BLACK_MEAN_MAX && looks.spread <= BLACK_SPREAD_MAX;
+        self.black_in_a_row = if is_black { self.black_in_a_row.saturating_add(1) } else { 0 };
+        let is_equal = self.last.is_some_and(|last| last.checksum == looks.checksum);
+        self.equal_in_a_row = if is_equal { self.equal_in_a_row.saturating_add(1) } else { 1 };
+        self.last = Some(looks);
+        if self.is_suspicious() {
+            self.look_at_ms = self.look_at_ms.min(now_ms + LOOK_AGAIN_MS);
+        }
+    }
+
+    /// The camera was lost: what it shows afterwards is judged anew.
+    pub(super) fn forget(&mut self) {
+        *self = Self::default();
+    }
+
+    /// What is wrong with the picture, if anything is. A black picture is always the same one: black is said.
+    pub(super) const fn state(&self) -> Option<State> {
+        if self.black_in_a_row >= BLACK_IN_A_ROW {
+            Some(State::Black)
+        } else if self.equal_in_a_row >= EQUAL_IN_A_ROW && self.black_in_a_row == 0 {
+            Some(State::Frozen)
+        } else {
+            None
+        }
+    }
+
+    const fn is_suspicious(&self) -> bool {
+        self.black_in_a_row > 0 || self.equal_in_a_row > 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Looks at a camera as often as the rules say, for `seconds`; `shows` gives the picture at a second.
+    fn watch(seconds: u64, shows: impl Fn(u64) -> Looks) -> Vec<(u64, Option<State>)> {
+        let mut judge = PictureJudge::default();
+        let mut changes = vec![(0, None)];
+        for second in 0..seconds {
+            if judge.is_due(second * 1_000) {
+                judge.see(shows(second), second * 1_000);
+                if changes.last().is_some_and(|(_, state)| *state != judge.state()) {
+                    changes.push((second, judge.state()));
+                }
+            }
+        }
+        changes
+    }
+
+    fn day(second: u64) -> Looks {
+        Looks { mean: 90, spread: 120, checksum: second }
+    }
+
+    #[test]
+    fn a_living_picture_is_nothing_worth_a_state_and_is_looked_at_rarely() {
+        assert_eq!(watch(3_600, day), [(0, None)]);
+        let mut judge = PictureJudge::default();
+        let looks = (0..3_600).filter(|second| {
+            let due = judge.is_due(second * 1_000);
+            if due {
+                judge.see(day(*second), second * 1_000);
+            }
+            due
+        });
+        assert_eq!(looks.count(), 120);
+    }
+
+    #[test]
+    fn black_and_frozen_are_found_and_forgiven() {
+        let black = Looks { mean: 16, spread: 1, checksum: 1 };
+        let changes = watch(600, |second| if (100..300).contains(&second) { black } else { day(second) });
+        assert_eq!(changes.iter().map(|(_, state)| *state).collect::<Vec<_>>(), [None, Some(State::Black), None]);
+        assert!((100..145).contains(&changes[1].0) && (300..310).contains(&changes[2].0), "{changes:?}");
+        let changes = watch(600, |second| if (100..300).contains(&second) { day(7) } else { day(second) });
+        assert_eq!(changes.iter().map(|(_, state)| *state).collect::<Vec<_>>(), [None, Some(State::Frozen), None]);
+        assert!((100..160).contains(&changes[1].0) && (300..310).contains(&changes[2].0), "{changes:?}");
+    }
+
+    #[test]
+    fn a_lamp_in_the_night_is_not_black() {
+        let night = |second| Looks { mean: 17, spread: 60, checksum: second };
+        assert_eq!(watch(600, night), [(0, None)]);
+    }
+
+    #[test]
+    fn black_is_not_called_frozen_while_it_is_not_certain() {
+        let mut judge = PictureJudge::default();
+        let black = Looks { mean: 16, spread: 0, checksum: 5 };
+        judge.see(black, 0);
+        assert_eq!(judge.state(), None);
+        for at_ms in [1, 2, 3] {
+            judge.see(black, at_ms);
+            assert_eq!(judge.state(), Some(State::Black));
+        }
+    }
+}

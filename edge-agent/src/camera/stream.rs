@@ -1,0 +1,285 @@
+//! One stream: opens its session when the machine says so, and hands the pictures on.
+//!
+//! A task per stream on the room's thread. It never waits for those who take the pictures: the ring drops for slow viewers, the
+//! recorder's queue sheds. So the camera is always read, which its keep-alives depend on.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use retina::client::SessionGroup;
+use tokio::sync::{Notify, watch};
+use tongluo_protocols::media::mp4::Track;
+
+use super::guard::{Guard, Leave};
+use super::health::State;
+use super::machine::{Failure, Input, Machine, Output};
+use super::recording::Feed;
+use super::ring::{Frame, Ring};
+use super::session::{Address, Picture, Session, Trouble};
+use super::timeline::Timeline;
+use crate::clock::Clock;
+
+/// What the room knows of a stream while its task runs.
+pub(super) struct Shown {
+    pub(super) ring: Ring,
+    /// `None` while nobody wants the stream.
+    pub(super) state: Option<State>,
+    pub(super) detail: String,
+    pub(super) track: Option<Arc<Track>>,
+    /// When the last picture came, UTC milliseconds.
+    pub(super) last_frame_ms: Option<i64>,
+    /// The last keyframe, for the judgement of pictures.
+    pub(super) keyframe: Option<Arc<Frame>>,
+    pub(super) clock_off_ms: Option<i64>,
+}
+
+impl Shown {
+    pub(super) const fn new() -> Self {
+        Self {
+            ring: Ring::new(),
+            state: None,
+            detail: String::new(),
+            track: None,
+            last_frame_ms: None,
+            keyframe: None,
+            clock_off_ms: None,
+        }
+    }
+}
+
+/// How many sessions a recorder serves, and how many stand.
+#[derive(Debug, Default)]
+pub(super) struct Slots {
+    pub(super) max: Cell<u8>,
+    taken: Cell<u8>,
+}
+
+impl Slots {
+    fn take(self: &Rc<Self>) -> Option<Slot> {
+        // A recorder whose limit nobody entered says itself when it is reached.
+        if self.max.get() > 0 && self.taken.get() >= self.max.get() {
+            return None;
+        }
+        self.taken.set(self.taken.get().saturating_add(1));
+        Some(Slot(self.clone()))
+    }
+}
+
+/// One of a recorder's sessions; given back when dropped.
+struct Slot(Rc<Slots>);
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.taken.set(self.0.taken.get().saturating_sub(1));
+    }
+}
+
+/// What a stream's task works with.
+pub(super) struct Stream {
+    pub(super) address: Address,
+    pub(super) guard: Rc<RefCell<Guard>>,
+    pub(super) slots: Rc<Slots>,
+    pub(super) group: Arc<SessionGroup>,
+    pub(super) shown: Rc<RefCell<Shown>>,
+    /// Told whenever a state changes or a first picture comes.
+    pub(super) changed: Rc<Notify>,
+    /// Where recorded pictures go.
+    pub(super) feed: Option<Feed>,
+    pub(super) clock: Clock,
+}
+
+/// How a session ended.
+enum End {
+    /// Nobody wants it any more.
+    Released,
+    /// By itself.
+    Failed(Trouble, u64),
+}
+
+impl Stream {
+    /// Runs until `wanted`'s sender is gone.
+    pub(super) async fn run(mut self, mut wanted: watch::Receiver<bool>) {
+        let mut machine = Machine::new();
+        let mut timeline = Timeline::new();
+        loop {
+            let input = if *wanted.borrow_and_update() { Input::Want } else { Input::Release };
+            machine.handle(self.clock.mono_ms(), input);
+            while let Some(output) = machine.poll() {
+                if output == Output::Close {
+                    machine.handle(self.clock.mono_ms(), Input::Closed);
+                    continue;
+                }
+                self.show(&machine, None);
+                let end = self.play(&mut machine, &mut timeline, &mut wanted).await;
+                self.end(&mut machine, end);
+            }
+            self.show(&machine, None);
+            tokio::select! {
+                changed = wanted.changed() => if changed.is_err() { return },
+                () = self.clock.until(machine.next_deadline()) => machine.handle(self.clock.mono_ms(), Input::Tick),
+            }
+        }
+    }
+
+    /// Opens a session and takes its pictures until it ends.
+    async fn play(
+        &mut self,
+        machine: &mut Machine,
+        timeline: &mut Timeline,
+        wanted: &mut watch::Receiver<bool>,
+    ) -> End {
+        let opened = tokio::select! {
+            opened = self.open() => opened,
+            () = released(wanted) => return End::Released,
+        };
+        let (mut session, _slot) = match opened {
+            Ok(opened) => opened,
+            Err((trouble, not_before_ms)) => return End::Failed(trouble, not_before_ms),
+        };
+        timeline.begin_session();
+        loop {
+            tokio::select! {
+                biased;
+                () = released(wanted) => return End::Released,
+                picture = session.next() => match picture {
+                    Ok(picture) => {
+                        machine.handle(self.clock.mono_ms(), Input::Picture);
+                        self.shown.borrow_mut().clock_off_ms = session.clock_off_ms();
+                        self.take(machine, timeline, picture);
+                    }
+                    Err(trouble) => return End::Failed(trouble, 0),
+                },
+            }
+        }
+    }
+
+    /// Asks the guard and the recorder's slots for leave, then the camera.
+    async fn open(&self) -> Result<(Session, Slot), (Trouble, u64)> {
+        let guarded = self.address.has_credentials();
+        while guarded {
+            let leave = self.guard.borrow_mut().ask(self.clock.mono_ms());
+            match leave {
+                Leave::Given => break,
+                Leave::Soon(at_ms) => self.clock.until(Some(at_ms)).await,
+                Leave::Closed(until_ms) => {
+                    let detail =
+                        "the recorder refused the password; it is not tried again before a long pause".to_owned();
+                    return Err((Trouble { failure: Failure::Refused, detail }, until_ms));
+                }
+            }
+        }
+        // However this ends, cancelled too, the next stream may ask.
+        let asked = Asked(guarded.then(|| self.guard.clone()));
+        let Some(slot) = self.slots.take() else {
+            let detail = format!("all {} sessions of the recorder are in use here", self.slots.max.get());
+            return Err((Trouble { failure: Failure::Full, detail }, 0));
+        };
+        match Session::open(&self.address, self.group.clone(), self.clock).await {
+            Ok(session) => {
+                asked.answer(Guard::right);
+                Ok((session, slot))
+            }
+            Err(trouble) => {
+                if trouble.failure == Failure::Refused {
+                    let now_ms = self.clock.mono_ms();
+                    asked.answer(|guard| guard.wrong(now_ms));
+                }
+                Err((trouble, 0))
+            }
+        }
+    }
+
+    fn take(&mut self, machine: &Machine, timeline: &mut Timeline, picture: Picture) {
+        let place = timeline.place(picture.stamp_90k, self.clock.mono_ms());
+        let now_utc_ms = self.clock.utc_ms();
+        let (captured_ms, wall_set) = timeline.wall_ms(place.decode_90k, now_utc_ms);
+        let frame = Arc::new(Frame {
+            track: picture.track,
+            key: picture.key,
+            decode_90k: place.decode_90k,
+            composition_90k: place.composition_90k,
+            captured_ms,
+            data: picture.data,
+        });
+        if let Some(feed) = &mut self.feed {
+            feed.push(&frame, wall_set);
+        }
+        let mut shown = self.shown.borrow_mut();
+        shown.ring.push(&frame);
+        let was_waiting = shown.state != machine.state() || shown.last_frame_ms.is_none();
+        shown.last_frame_ms = Some(now_utc_ms);
+        if frame.key {
+            shown.track = Some(frame.track.clone());
+            shown.keyframe = Some(frame);
+        }
+        drop(shown);
+        if was_waiting {
+            self.show(machine, None);
+        }
+    }
+
+    fn end(&mut self, machine: &mut Machine, end: End) {
+        self.shown.borrow_mut().ring.interrupt();
+        if let Some(feed) = &mut self.feed {
+            feed.interrupt();
+        }
+        let now_ms = self.clock.mono_ms();
+        match end {
+            End::Released => machine.handle(now_ms, Input::Release),
+            End::Failed(trouble, not_before_ms) => {
+                let Trouble { failure, detail } = trouble;
+                machine.handle(now_ms, Input::Failed { failure, random: random(), not_before_ms });
+                self.show(machine, Some(detail));
+            }
+        }
+    }
+
+    /// Publishes the state, with a new detail if there is one.
+    fn show(&self, machine: &Machine, detail: Option<String>) {
+        let mut shown = self.shown.borrow_mut();
+        let state = machine.state();
+        if let Some(detail) = detail {
+            shown.detail = detail;
+        } else if matches!(state, None | Some(State::Ok)) {
+            shown.detail.clear();
+        }
+        shown.state = state;
+        if state.is_none() {
+            shown.keyframe = None;
+            shown.last_frame_ms = None;
+            shown.clock_off_ms = None;
+        }
+        self.changed.notify_one();
+    }
+}
+
+/// Leave that the guard gave, to be answered once.
+struct Asked(Option<Rc<RefCell<Guard>>>);
+
+impl Asked {
+    fn answer(mut self, answer: impl FnOnce(&mut Guard)) {
+        if let Some(guard) = self.0.take() {
+            answer(&mut guard.borrow_mut());
+        }
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        if let Some(guard) = self.0.take() {
+            guard.borrow_mut().undecided();
+        }
+    }
+}
+
+/// Returns when the stream is not wanted any more.
+async fn released(wanted: &mut watch::Receiver<bool>) {
+    // A sender that is gone wants nothing either.
+    let _ = wanted.wait_for(|wanted| !*wanted).await;
+}
+
+fn random() -> u16 {
+    // The spread of pauses needs no more than the system's generator can always give.
+    getrandom::u32().map_or(0x8000, |random| (random & 0xffff) as u16)
+}
