@@ -74,8 +74,8 @@ pub struct Recorder {
     pub sessions_max: u8,
 }
 
-/// A channel of a recorder.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+/// A channel of a recorder. The paths of cheaper cameras hold their passwords: they are not shown either.
+#[derive(Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Camera {
     /// Its name everywhere; opaque, ASCII, at most 64 bytes.
@@ -176,6 +176,18 @@ number! {
         /// The smaller stream.
         Sub = 2
     } else Off
+}
+
+impl fmt::Debug for Camera {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, recorder_id, kind, record, .. } = self;
+        f.debug_struct("Camera")
+            .field("id", id)
+            .field("recorder_id", recorder_id)
+            .field("kind", kind)
+            .field("record", record)
+            .finish_non_exhaustive()
+    }
 }
 
 impl fmt::Debug for Recorder {

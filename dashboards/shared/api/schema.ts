@@ -72,6 +72,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/alarms/{id}/video": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The cameras of an alarm and what they saw. */
+        get: operations["alarm_video"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/audit": {
         parameters: {
             query?: never;
@@ -442,6 +459,18 @@ export interface components {
          * @enum {string}
          */
         AlarmState: "unacknowledged" | "acknowledged" | "closed";
+        /** @description What cameras show and saw of an alarm, as of one moment of the change log. */
+        AlarmVideo: {
+            /**
+             * Format: int64
+             * @description Sequence of the change log at which this was read.
+             */
+            sequence: number;
+            /** @description The nearest, at most two, the nearest first. One at a home opens only while the alarm does. */
+            cameras: components["schemas"]["CameraView"][];
+            /** @description Of the newest press first. */
+            evidence: components["schemas"]["EvidenceView"][];
+        };
         /** @description An alarm. Times are UTC milliseconds. */
         AlarmView: {
             /** @description Opaque. */
@@ -935,6 +964,54 @@ export interface components {
             code: string;
             /** @description PKCS #10 in PEM, with an EC key on P-256. Only the key is taken from it. */
             certificate_request: string;
+        };
+        /** @description What a camera saw of a press; ids sort by the time the hub heard of it. */
+        EvidenceId: string;
+        /** @description What a camera saw of a press. Times are UTC milliseconds. */
+        EvidenceView: {
+            /** @description Opaque; of what is awaited a name that nothing opens. */
+            id: components["schemas"]["EvidenceId"];
+            /** @description Where. */
+            site_id: components["schemas"]["SiteId"];
+            /** @description That site's region. */
+            region_code: components["schemas"]["RegionCode"];
+            alarm_id?: components["schemas"]["AlarmId"] | null;
+            /** @description The press. */
+            press_id: string;
+            /** @description The camera, which may have been deleted since. */
+            camera_id: components["schemas"]["CameraId"];
+            /** @description What it was called then. */
+            camera_name: string;
+            /** @description `snapshot` or `clip`; others may come. */
+            kind: string;
+            /** @description `awaited`, `saved` (in the village), `ready` (at the hub), `missing` or `expired`. */
+            state: string;
+            /** @description Why it is missing, or less than was asked for. */
+            reason?: string | null;
+            /**
+             * Format: int64
+             * @description Beginning of what it shows, the gateway's clock.
+             */
+            from_ms: number;
+            /**
+             * Format: int64
+             * @description End of what it shows.
+             */
+            to_ms: number;
+            /**
+             * Format: int64
+             * @description How many bytes the content has.
+             */
+            bytes?: number | null;
+            /** @description SHA-256 of the content, hexadecimal. */
+            sha256?: string | null;
+            /** @description `image/jpeg` or `video/mp4`. */
+            media_type?: string | null;
+            /**
+             * Format: int64
+             * @description When the content was at the hub.
+             */
+            received_ms?: number | null;
         };
         /** @description A fault; ids sort by the time they were first seen. */
         FaultId: string;
@@ -1584,6 +1661,35 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    alarm_video: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlarmVideo"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
         };

@@ -15,7 +15,7 @@ use crate::fleet::{self, DeviceHeard, HeardDevice};
 use crate::ids::{RegionCode, SiteId};
 use crate::live;
 use crate::store::Writes;
-use crate::video::{self, HeardCamera};
+use crate::video::{self, HeardCamera, HeardEvidence};
 
 /// A batch whose envelope has been checked, and how to take it.
 #[derive(Clone, Debug)]
@@ -150,12 +150,13 @@ struct Meaning<'a> {
     started: Vec<(&'a SiteId, Started<'a>)>,
     faults: Vec<fault::Report>,
     cameras: Vec<HeardCamera<'a>>,
+    evidence: Vec<HeardEvidence<'a>>,
 }
 
 impl<'a> Meaning<'a> {
     fn new(now_ms: i64, lateness: &'a Lateness, sites: &'a HashMap<SiteId, Site>) -> Self {
-        let (heard, presses, started, faults, cameras) = Default::default();
-        Self { now_ms, lateness, sites, heard, presses, started, faults, cameras }
+        let (heard, presses, started, faults, cameras, evidence) = Default::default();
+        Self { now_ms, lateness, sites, heard, presses, started, faults, cameras, evidence }
     }
 
     /// Adds an entry; returns why it was kept without being applied, if it was.
@@ -174,8 +175,11 @@ impl<'a> Meaning<'a> {
             Ok(Event::CameraReport(report)) => {
                 self.cameras.push(HeardCamera { site_id: &place.key.site_id, report });
             }
-            Ok(event @ (Event::Evidence(_) | Event::Unknown { .. })) => {
-                let kind = event.kind();
+            Ok(Event::Evidence(evidence)) => {
+                let heard = HeardEvidence { site_id: &place.key.site_id, region: place.region, evidence };
+                self.evidence.push(heard);
+            }
+            Ok(Event::Unknown { kind, .. }) => {
                 self.keep_flagged(place, entry, flag::UNKNOWN_KIND, &format!("kind {kind} is not known here"));
                 return Some(flag::UNKNOWN_KIND);
             }
@@ -315,6 +319,9 @@ impl<'a> Meaning<'a> {
         }
         if !self.cameras.is_empty() {
             drafts.extend(video::take_reports(connection, now_ms, &self.cameras).await?);
+        }
+        if !self.evidence.is_empty() {
+            drafts.extend(video::take_evidence(connection, now_ms, &self.evidence).await?);
         }
         live::append_with(writes, now_ms, &drafts);
         Ok(())

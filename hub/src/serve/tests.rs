@@ -75,6 +75,7 @@ fn classification() -> Vec<Classified> {
         route(&get, "/api/v1/audit", right(Right::AuditRead), None),
         route(&get, "/api/v1/events", Session, None),
         route(&get, "/api/v1/cameras", Session, None),
+        route(&get, "/api/v1/alarms/{id}/video", Session, None),
         route(
             &post,
             "/api/v1/cameras",

@@ -158,7 +158,6 @@ impl Credentials {
 }
 
 /// The path as the camera wants it: credentials where their placeholders are.
-#[cfg_attr(not(test), expect(dead_code, reason = "for the gateway's configuration, which follows"))]
 pub(super) fn filled(path: &str, credentials: Option<&Credentials>) -> String {
     let (username, password) = credentials.map_or(("", ""), |known| (&known.username, &known.password));
     path.replace(USERNAME_PLACE, &utf8_percent_encode(username, PLAIN).to_string())

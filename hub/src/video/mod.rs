@@ -2,17 +2,23 @@
 //!
 //! A **recorder** answers at an address in a village's network; a **camera** is one of its channels. People enter cameras
 //! (`camera.rs`, `http.rs`; `address.rs` takes credentials out of what they type), the gateway is told of them
-//! ([`configuration_of`](configuration::of)) and says how they are (`report.rs`, from the ledger; `health.rs` for how long
+//! ([`configuration_of`]) and says how they are (`report.rs`, from the ledger; `health.rs` for how long
 //! that is believed). Around a press it saves pictures and clips: their rows come through the ledger, their content on its
 //! own, by its hash (`evidence/`). Recordings stay in the village; stretches of them are taken out with a reason (`export/`).
 //!
 //! Whoever wants to see anything of a camera passes [`access`], which knows the region rule and the rule of homes, and
 //! leaves a [`Look`] in the audit trail, with how long it lasted.
 
+mod access;
 mod address;
+mod alarm;
 mod camera;
+mod configuration;
+mod evidence;
 mod health;
 mod http;
+mod look;
+mod nearest;
 mod report;
 mod store;
 #[cfg(test)]
@@ -27,7 +33,11 @@ use crate::live::Live;
 use crate::seal::Seal;
 use crate::store::Store;
 
+pub use access::{CameraAccess, access};
 pub use camera::{CameraKind, RecordPolicy};
+pub use configuration::configuration_of;
+pub use evidence::{EvidenceView, HeardEvidence, take_evidence};
+pub use look::{Look, LookKind};
 pub use report::{HeardCamera, take_reports};
 pub use view::{CameraStateView, CameraView, StreamView};
 
@@ -44,7 +54,7 @@ pub struct VideoRoom {
 
 /// The room's routes; whoever serves them adds the state.
 pub fn routes() -> OpenApiRouter<VideoRoom> {
-    http::routes()
+    http::routes().merge(alarm::routes())
 }
 
 /// The source under which faults of a camera stand.

@@ -1,6 +1,8 @@
 //! Cameras on real databases: entered by people, reported by gateways, seen by those who may.
 
+mod access;
 mod cameras;
+mod evidence;
 mod reports;
 
 use axum::Router;
@@ -9,7 +11,7 @@ use serde_json::{Value, json};
 use super::VideoRoom;
 use crate::ids::SiteId;
 use crate::live::{self, Live};
-use crate::seal;
+use crate::seal::{self, Seal};
 use crate::store::Store;
 use crate::store::testing::{VILLAGE, add_site, each_store};
 use crate::viewer::testing::{Answer, as_somebody, ask, viewer};
@@ -19,6 +21,7 @@ use crate::viewer::{Role, Viewer};
 struct Village {
     store: Store,
     site: SiteId,
+    seal: Seal,
     routes: Router,
 }
 
@@ -33,9 +36,10 @@ impl Village {
     /// The same village in somebody else's eyes.
     async fn with(store: &Store, site: SiteId, somebody: Viewer) -> Self {
         let live = Live::open(store.clone()).await.unwrap();
-        let room = VideoRoom { store: store.clone(), live, seal: seal::for_test() };
+        let seal = seal::for_test();
+        let room = VideoRoom { store: store.clone(), live, seal: seal.clone() };
         let routes = as_somebody(super::routes().with_state(room), Some(somebody));
-        Self { store: store.clone(), site, routes }
+        Self { store: store.clone(), site, seal, routes }
     }
 
     async fn ask(&self, method: &str, path: &str, body: Value) -> Answer {
