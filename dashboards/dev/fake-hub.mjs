@@ -203,6 +203,7 @@ const ROUTES = {
   'GET /regions': ({ url }) => ({ body: { sequence, regions: state.regionsBelow(url.searchParams.get('parent')) } }),
   'GET /sites': () => ({ body: { sequence, sites: state.sites } }),
   'POST /sites': ({ body, now }) => createSite(body, now),
+  'PATCH /sites/:id': ({ id, body }) => changed('site', find(state.sites, id), body),
   'POST /sites/:id/claims': ({ id, now }) => ({ status: 201, body: claim(find(state.sites, id), now) }),
   'POST /sites/:id/revoke': ({ id }) => revoke(find(state.sites, id)),
   'GET /devices': ({ url }) => ({

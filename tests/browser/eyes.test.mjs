@@ -353,6 +353,18 @@ describe('cameras on the field page', () => {
     await added.waitFor({ state: 'detached' });
   });
 
+  it('and the site they stand at are placed where the technician stands', async () => {
+    await field({ permissions: ['geolocation'], geolocation: { latitude: 33.18, longitude: 113.87, accuracy: 8 } });
+    await page.getByRole('button', { name: '用我现在的位置' }).click();
+    await page.getByText('北纬 33.18，东经 113.87').waitFor();
+    await page.getByRole('button', { name: /命名和位置.*王奶奶家按钮/ }).click();
+    await page.getByRole('dialog').getByRole('button', { name: '用我现在的位置' }).click();
+    await page.getByRole('dialog').getByText('北纬 33.18，东经 113.87').waitFor();
+    await assertAccessible(page, 'placing a button');
+    await page.getByRole('dialog').getByRole('button', { name: '保存' }).click();
+    await page.getByText('已送达').waitFor();
+  });
+
   it('follow the gateway’s word, and fit a phone', async () => {
     await field({ language: 'en' });
     await hub.act('camera?id=c1&state=unreachable');

@@ -20,6 +20,7 @@ import type {
   Problem,
   Regions,
   Site,
+  SiteChange,
   Sites,
 } from './types';
 import type {
@@ -110,6 +111,7 @@ export function createApi(options: ApiOptions) {
 
     sites: () => get<Sites>('/sites'),
     createSite: (site: NewSite) => post<Site>('/sites', site),
+    changeSite: (id: string, change: SiteChange) => call<Site>('PATCH', `/sites/${encodeURIComponent(id)}`, change),
     createClaim: (siteId: string) => post<Claim>(`/sites/${encodeURIComponent(siteId)}/claims`, {}),
     revoke: (siteId: string, reason: string) =>
       post<null>(`/sites/${encodeURIComponent(siteId)}/revoke`, { reason }),

@@ -27,6 +27,7 @@ export type Gateway = Answer<'GatewayView'>;
 export type Site = Answer<'SiteView'>;
 export type Sites = Answer<'SitePage'>;
 export type NewSite = Schemas['SiteCreate'];
+export type SiteChange = Schemas['SitePatch'];
 export type Claim = Answer<'ClaimView'>;
 
 export type Device = Answer<'DeviceView'>;
