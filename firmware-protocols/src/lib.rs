@@ -25,6 +25,7 @@ extern crate std;
 mod cbor;
 #[cfg(feature = "alloc")]
 pub mod configuration;
+pub mod content;
 pub mod device;
 #[cfg(test)]
 mod document;

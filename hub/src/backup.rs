@@ -1,6 +1,7 @@
 //! Backup of a running hub, and its way back.
 //!
-//! A backup is a folder: the database as of one moment, the county's keys, and a manifest. SQLite copies itself
+//! A backup is a folder: the database as of one moment, the county's keys, the contents (evidence, exports, notices), and a
+//! manifest. Contents never change, so where the backup lies on the same disk they are linked and cost nothing. SQLite copies itself
 //! (`vacuum into`), PostgreSQL's own tools do it for PostgreSQL. After a restore the hub is behind what gateways were
 //! acknowledged; they keep acknowledged entries for a week, and the hub asks for them again by itself. Pages that
 //! followed the former change log are told to start over, because the same sequence would now mean something else.
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock;
 use crate::config::Config;
+use crate::content;
 use crate::lock::DataLock;
 use crate::store::{Store, StoreLocation};
 
@@ -23,6 +25,8 @@ const AUTHORITY: &str = "authority";
 const SQLITE_FILE: &str = "hub.db";
 /// `PostgreSQL`'s archive in a backup.
 const POSTGRES_FILE: &str = "hub.pgdump";
+/// Whole contents, in the content's folder and in a backup. Uploads under way are sent again.
+const CONTENT: &str = "content";
 const MANIFEST: &str = "manifest.json";
 
 /// What a backup says of itself.
@@ -68,6 +72,10 @@ pub async fn backup(config: &Config, to: &Path) -> anyhow::Result<Done> {
         }
     }
     copy_folder(&config.data_dir.join(AUTHORITY), &to.join(AUTHORITY))?;
+    let contents = content::folder(&config.data_dir, &config.content).join(content::WHOLE);
+    if contents.exists() {
+        link_tree(&contents, &to.join(CONTENT))?;
+    }
     let manifest = Manifest {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         database: database_name(config).to_owned(),
@@ -107,11 +115,48 @@ pub async fn restore(config: &Config, from: &Path) -> anyhow::Result<Done> {
             run("pg_restore", &arguments, &address).await?;
         }
     }
+    restore_contents(config, from, &aside)?;
     begin_a_new_log(&config.store()).await?;
     let aside = aside.display();
     Ok(Done(format!(
         "The backup is in place; what was there before is in {aside}. Start the hub: gateways will send again what it lacks."
     )))
+}
+
+/// Contents lie where the configuration says, perhaps on another disk: what was there is set aside beside them.
+fn restore_contents(config: &Config, from: &Path, aside: &Path) -> anyhow::Result<()> {
+    let folder = content::folder(&config.data_dir, &config.content);
+    let whole = folder.join(content::WHOLE);
+    if whole.exists() {
+        let name = aside.file_name().context("what is set aside has a name")?;
+        let beside = folder.join(name);
+        std::fs::rename(&whole, &beside).with_context(|| format!("cannot set {} aside", whole.display()))?;
+    }
+    if from.join(CONTENT).exists() {
+        std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        link_tree(&from.join(CONTENT), &whole)?;
+    }
+    Ok(())
+}
+
+/// A folder of folders of files that never change: linked where the disk is the same, else copied. What expires meanwhile
+/// is left out.
+fn link_tree(from: &Path, to: &Path) -> anyhow::Result<()> {
+    make_private_folder(to)?;
+    for entry in std::fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))? {
+        let entry = entry?;
+        let (source, target) = (entry.path(), to.join(entry.file_name()));
+        if entry.file_type()?.is_dir() {
+            link_tree(&source, &target)?;
+            continue;
+        }
+        let linked = std::fs::hard_link(&source, &target).or_else(|_| std::fs::copy(&source, &target).map(|_| ()));
+        match linked {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            linked => linked.with_context(|| format!("cannot copy {}", source.display()))?,
+        }
+    }
+    Ok(())
 }
 
 /// Empties the change log and moves its counter far on, so that no page takes up where another history left off.

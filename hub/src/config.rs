@@ -27,6 +27,8 @@ pub struct Config {
     pub broker_public_port: Option<u16>,
     /// Gateways' files and media.
     pub gateways: GatewaysConfig,
+    /// Files from and for gateways.
+    pub content: ContentConfig,
     /// Alarms.
     pub alarm: AlarmConfig,
     /// `text` for people, `json` for log collectors. Default `text`.
@@ -59,6 +61,21 @@ pub struct GatewaysConfig {
     pub public_port: Option<u16>,
 }
 
+/// Files from and for gateways: evidence, exports, notices.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ContentConfig {
+    /// The folder for contents. Default `content` under `data_dir`.
+    pub folder: Option<PathBuf>,
+    /// MiB that one site may keep here; above, its uploads are refused. 1–1,048,576; default 4,096: a hundred clips of two
+    /// cameras.
+    pub site_budget_mib: u64,
+    /// MiB that uploads leave free on the disk, because the ledger may lie on it. 0–1,048,576; default 2,048.
+    pub keep_free_mib: u64,
+    /// Days that content is kept which nothing refers to: the entry that names it may be on its way. 1–365; default 7.
+    pub unclaimed_days: u32,
+}
+
 /// Rules of alarms that a county may set.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -88,6 +105,7 @@ impl Default for Config {
             broker: BrokerConfig::default(),
             broker_public_port: None,
             gateways: GatewaysConfig::default(),
+            content: ContentConfig::default(),
             alarm: AlarmConfig::default(),
             log_format: LogFormat::default(),
         }
@@ -109,6 +127,12 @@ impl Default for HttpConfig {
 impl Default for GatewaysConfig {
     fn default() -> Self {
         Self { listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8884)), public_port: None }
+    }
+}
+
+impl Default for ContentConfig {
+    fn default() -> Self {
+        Self { folder: None, site_budget_mib: 4_096, keep_free_mib: 2_048, unclaimed_days: 7 }
     }
 }
 
@@ -185,6 +209,7 @@ impl Config {
                 allowed: "1 to 86400 seconds",
             });
         }
+        self.check_content()?;
         if let Some(wrong) = self.public_names.iter().find(|name| !is_host(name)) {
             return Err(ConfigError::OutOfRange {
                 key: "public_names",
@@ -200,6 +225,19 @@ impl Config {
             });
         }
         self.check_database()
+    }
+
+    fn check_content(&self) -> Result<(), ConfigError> {
+        let content = &self.content;
+        let keys = [
+            ("content.site_budget_mib", content.site_budget_mib, 1..=1_048_576, "1 to 1048576 MiB"),
+            ("content.keep_free_mib", content.keep_free_mib, 0..=1_048_576, "0 to 1048576 MiB"),
+            ("content.unclaimed_days", u64::from(content.unclaimed_days), 1..=365, "1 to 365 days"),
+        ];
+        match keys.into_iter().find(|(_, value, range, _)| !range.contains(value)) {
+            Some((key, value, _, allowed)) => Err(ConfigError::OutOfRange { key, value: value.to_string(), allowed }),
+            None => Ok(()),
+        }
     }
 
     fn check_database(&self) -> Result<(), ConfigError> {
@@ -287,6 +325,8 @@ mod tests {
             ("public_names = [\"https://hub\"]", &["public_names", "https://hub", "without scheme"]),
             ("[gateways]\nlisten = \"everywhere\"", &["listen"]),
             ("[gateways]\npublic_port = 70000", &["public_port", "70000"]),
+            ("[content]\nsite_budget_mib = 0", &["content.site_budget_mib", "0", "1 to 1048576"]),
+            ("[content]\nunclaimed_days = 366", &["content.unclaimed_days", "366", "1 to 365"]),
             ("database = \"mysql://x:secret@y\"", &["database", "postgres://"]),
             ("log_format = \"xml\"", &["log_format", "json"]),
         ];

@@ -10,6 +10,7 @@ pub mod backup;
 pub mod broker;
 pub mod clock;
 pub mod config;
+pub mod content;
 pub mod fault;
 pub mod fleet;
 pub mod gateways;

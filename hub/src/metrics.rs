@@ -15,6 +15,7 @@ use prometheus_client::registry::{Registry, Unit};
 use serde_json::json;
 
 use crate::broker::Broker;
+use crate::content::Content;
 use crate::identity::remote_address;
 use crate::link::IntakeGauges;
 use crate::live::Live;
@@ -32,6 +33,8 @@ pub struct MetricsRoom {
     pub broker: Arc<Broker>,
     /// Entries and transactions.
     pub intake: IntakeGauges,
+    /// Files from and for gateways.
+    pub content: Content,
 }
 
 /// `/metrics` and `/healthz`.
@@ -49,6 +52,7 @@ async fn metrics(State(room): State<MetricsRoom>, request: Request) -> Result<Re
         return Err(Problem::not_found());
     }
     let (open_alarms, open_faults) = open_counts(&room.store).await?;
+    let (contents, content_bytes) = room.content.totals().await?;
     let mut registry = Registry::with_prefix("tongluo_hub");
     room.intake.register(&mut registry);
     let broker = room.broker.stats();
@@ -58,6 +62,9 @@ async fn metrics(State(room): State<MetricsRoom>, request: Request) -> Result<Re
         ("event_streams", "Pages that follow the change log", room.live.streams() as i64),
         ("event_sequence", "Newest entry of the change log", room.live.newest()),
         ("gateways_connected", "Gateways that the broker holds", broker.online as i64),
+        ("contents", "Files from and for gateways", contents),
+        ("content_bytes", "What they take", content_bytes),
+        ("content_uploads", "Uploads from gateways under way", room.content.uploads() as i64),
         ("broker_waiting", "Messages from gateways that wait for the ledger", broker.waiting as i64),
     ];
     for (name, help, value) in gauges {
@@ -74,6 +81,7 @@ async fn metrics(State(room): State<MetricsRoom>, request: Request) -> Result<Re
         ),
         ("broker_received_denied", "Messages dropped because they were not allowed", broker.received_denied),
         ("broker_connects_refused", "Connections refused", broker.connects_refused),
+        ("content_uploads_refused", "Uploads refused for want of room", room.content.uploads_refused()),
     ];
     for (name, help, value) in counters {
         let counter = Counter::<u64>::default();

@@ -11,6 +11,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::{Router, middleware};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate as _};
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -19,6 +20,7 @@ use crate::audit::{self, AuditRoom};
 use crate::broker::{Arrivals, Broker, BrokerConfig, Credentials, Gate};
 use crate::clock;
 use crate::config::Config;
+use crate::content::{self, Content};
 use crate::fault::{self, FaultRoom};
 use crate::fleet::{self, Addresses, Authority, FleetRoom, Roster};
 use crate::gateways::{self, Gateways};
@@ -113,6 +115,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     mark_all_offline(&store, now_ms).await?;
     fleet::write_revocation_list(&store, &authority, now_ms).await?;
     let roster = Roster::load(&store).await?;
+    let content = Content::open(store.clone(), &config.data_dir, &config.content)?;
     let server = authority.server(&config.public_names, now_ms)?;
     authority.client(now_ms).context("the hub's certificate for an external broker")?;
     let (broker, arrivals) = start_broker(&config, roster.clone()).await?;
@@ -137,19 +140,25 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     };
     let intake =
         Intake::new(store.clone(), live.clone(), Arc::clone(&broker), i64::from(config.alarm.late_after_s) * 1_000);
-    let metrics_room =
-        MetricsRoom { store: store.clone(), live: live.clone(), broker: Arc::clone(&broker), intake: intake.gauges() };
+    let metrics_room = MetricsRoom {
+        store: store.clone(),
+        live: live.clone(),
+        broker: Arc::clone(&broker),
+        intake: intake.gauges(),
+        content: content.clone(),
+    };
     let app = application(rooms, metrics::routes(metrics_room), identity, AllowedHosts::of(&config));
     let tls = https_credential(&config, &server)?;
     let servers = server::Servers::start(app, config.http.plain, config.http.secure, tls)?;
     let gateways_tls = gateways::tls(&server, authority.ca_pem())?;
-    let gateways = Gateways::start(gateway_routes(), config.gateways.listen, gateways_tls, &roster)?;
+    let gateways = Gateways::start(gateway_routes(&content), config.gateways.listen, gateways_tls, &roster)?;
 
     let tasks = [
         tokio::spawn(live.clone().run()),
         tokio::spawn(intake.run(arrivals)),
         tokio::spawn(kick_revoked(roster, Arc::clone(&broker))),
         tokio::spawn(expire(store.clone())),
+        tokio::spawn(content::run(content)),
     ];
     tracing::info!(http = ?config.http.plain, https = %config.http.secure, gateways = %gateways.address(), "The hub serves");
     wait_for_the_end().await?;
@@ -169,8 +178,8 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
 }
 
 /// What gateways may ask; each room adds its own routes, which take a [`gateways::GatewaySite`].
-fn gateway_routes() -> Router {
-    Router::new()
+fn gateway_routes(content: &Content) -> Router {
+    Router::new().merge(content::gateway_routes(content.clone()))
 }
 
 /// Every route behind every layer; `inner` are routes that are not part of the interface.
@@ -192,7 +201,7 @@ fn application(rooms: Rooms, inner: Router, identity: Identity, hosts: AllowedHo
         .layer(CatchPanicLayer::new())
         .layer(middleware::from_fn(problem::localise))
         .layer(middleware::from_fn(headers::secure))
-        .layer(CompressionLayer::new())
+        .layer(CompressionLayer::new().compress_when(DefaultPredicate::new().and(NotForContentType::new("video/"))))
 }
 
 /// The given certificate, or the one from the hub's own authority.

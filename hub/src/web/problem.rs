@@ -165,14 +165,23 @@ pub async fn localise(request: Request, next: Next) -> Response {
     let language = Language::of_request(request.headers());
     let response = next.run(request).await;
     if let Some(problem) = response.extensions().get::<Problem>() {
-        return problem.respond(language);
+        return with_headers_of(&response, problem.respond(language));
     }
     let status = response.status();
     let is_json = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().ends_with(b"json"));
     if (status.is_client_error() || status.is_server_error()) && !is_json {
-        return from_framework(status).respond(language);
+        return with_headers_of(&response, from_framework(status).respond(language));
     }
     response
+}
+
+/// Keeps what a refusal says beside its body: `Allow`, `Content-Range`, `Upload-Offset`.
+fn with_headers_of(refusal: &Response, mut answer: Response) -> Response {
+    let headers = answer.headers_mut();
+    for (name, value) in refusal.headers().iter().filter(|(name, _)| *name != header::CONTENT_LENGTH) {
+        headers.entry(name).or_insert_with(|| value.clone());
+    }
+    answer
 }
 
 fn from_framework(status: StatusCode) -> Problem {
