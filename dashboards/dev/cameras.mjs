@@ -55,7 +55,7 @@ export function createEyes({ state, emit, problem, nextId }) {
 
   function saw(alarm, camera, kind, given, now) {
     const one = {
-      id: `e${nextId()}`, alarm_id: alarm.id, press_id: `p-${alarm.id}`, camera_id: camera.id, camera_name: camera.name, kind, state: 'awaited',
+      id: `e${nextId()}`, site_id: alarm.site_id, region_code: alarm.region_code, media_type: kind === 'clip' ? 'video/mp4' : 'image/jpeg', alarm_id: alarm.id, press_id: `p-${alarm.id}`, camera_id: camera.id, camera_name: camera.name, kind, state: 'awaited',
       reason: null, from_ms: kind === 'clip' ? alarm.occurred_ms - 30_000 : alarm.occurred_ms, to_ms: kind === 'clip' ? alarm.occurred_ms + 60_000 : alarm.occurred_ms,
       bytes: null, sha256: null, received_ms: null, ...given,
     };

@@ -30,29 +30,9 @@ export interface CameraTried {
   snapshot_url: string | null;
 }
 
-export type EvidenceState = 'awaited' | 'saved' | 'ready' | 'missing' | 'expired';
-
-export interface Evidence {
-  id: string;
-  alarm_id: string;
-  press_id: string;
-  camera_id: string;
-  camera_name: string;
-  kind: 'snapshot' | 'clip';
-  state: EvidenceState;
-  reason: string | null;
-  from_ms: number | null;
-  to_ms: number | null;
-  bytes: number | null;
-  sha256: string | null;
-  received_ms: number | null;
-}
-
-export interface AlarmVideo {
-  sequence: number;
-  cameras: Camera[];
-  evidence: Evidence[];
-}
+/** What a camera saw of a press: `snapshot` or `clip`; `awaited`, `saved` in the village, `ready` at the hub, `missing` or `expired`. */
+export type Evidence = Answer<'EvidenceView'>;
+export type AlarmVideo = Answer<'AlarmVideo'>;
 
 export interface Span {
   from_ms: number;

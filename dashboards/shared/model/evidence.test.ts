@@ -5,7 +5,7 @@ import { byPress, clipRange, clipToShow, pressToShow, signed } from './evidence'
 const PRESS_MS = 1_000_000;
 function item(given: Partial<Evidence>): Evidence {
   return {
-    id: 'e1', alarm_id: 'a1', press_id: 'p1', camera_id: 'c1', camera_name: 'gate', kind: 'clip', state: 'awaited', reason: null,
+    id: 'e1', site_id: 's1', region_code: '411728102200', media_type: null, alarm_id: 'a1', press_id: 'p1', camera_id: 'c1', camera_name: 'gate', kind: 'clip', state: 'awaited', reason: null,
     from_ms: PRESS_MS - 30_000, to_ms: PRESS_MS + 60_000, bytes: null, sha256: null, received_ms: null, ...given,
   };
 }
@@ -26,6 +26,12 @@ describe('evidence', () => {
       ['p1', PRESS_MS, ['4', '3', '2']],
       ['p2', PRESS_MS + 100_000, ['1']],
     ]);
+  });
+
+  it('of a later press alone is not taken for the first', () => {
+    const [press] = byPress([item({ from_ms: PRESS_MS + 600_000 })], PRESS_MS, []);
+    expect(press?.at_ms).toBe(PRESS_MS + 630_000);
+    expect(byPress([item({ from_ms: PRESS_MS - 33_000 })], PRESS_MS, [])[0]?.at_ms).toBe(PRESS_MS);
   });
 
   it('that was awaited gives way to what came, under whatever id', () => {
@@ -49,7 +55,7 @@ describe('evidence', () => {
   it('begins thirty seconds before the press, or where its keyframe lies', () => {
     expect(clipRange(item({}), PRESS_MS)).toEqual({ from_s: -30, to_s: 60 });
     expect(clipRange(item({ from_ms: PRESS_MS - 31_400 }), PRESS_MS)).toEqual({ from_s: -31.4, to_s: 60 });
-    expect(clipRange(item({ from_ms: null, to_ms: null }), PRESS_MS)).toEqual({ from_s: -30, to_s: 0 });
+    expect(clipRange(item({ to_ms: PRESS_MS - 40_000 }), PRESS_MS)).toEqual({ from_s: -30, to_s: -29 });
     expect([-12.44, -0.01, 0, 3].map(signed)).toEqual(['−12.4', '0.0', '0.0', '+3.0']);
   });
 });

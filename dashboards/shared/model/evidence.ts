@@ -12,22 +12,25 @@ export interface Press {
 /** A clip is meant to begin so long before its press. */
 export const BEFORE_MS = 30_000;
 
+/** A clip begins at a keyframe and a snapshot is the next picture: so far from their press they may seem to be. */
+const SAME_PRESS_MS = 10_000;
+
 /** By press, the first press first; in each the snapshots, then the clips, in the cameras' order. */
 export function byPress(evidence: readonly Evidence[], first_press_ms: number, cameras: readonly string[]): Press[] {
   const presses = new Map<string, Press>();
   for (const item of withoutAnswered(evidence)) {
     const press = presses.get(item.press_id) ?? { press_id: item.press_id, at_ms: Infinity, items: [] };
     press.items.push(item);
-    press.at_ms = Math.min(press.at_ms, momentOf(item) ?? Infinity);
+    press.at_ms = Math.min(press.at_ms, momentOf(item));
     presses.set(item.press_id, press);
   }
   const rank = ({ camera_id }: Evidence) => (cameras.indexOf(camera_id) + cameras.length + 1) % (cameras.length + 1);
   const sorted = [...presses.values()].sort((a, b) => a.at_ms - b.at_ms || (a.press_id < b.press_id ? -1 : 1));
-  sorted.forEach((press, at) => {
+  for (const press of sorted) {
     press.items.sort((a, b) => Number(a.kind === 'clip') - Number(b.kind === 'clip') || rank(a) - rank(b) || (a.id < b.id ? -1 : 1));
-    // The alarm itself knows its first press to the millisecond.
-    if (at === 0 || press.at_ms === Infinity) press.at_ms = first_press_ms;
-  });
+    // The alarm itself knows its first press to the millisecond; what was kept of that may be gone, though.
+    if (Math.abs(press.at_ms - first_press_ms) < SAME_PRESS_MS) press.at_ms = first_press_ms;
+  }
   return sorted;
 }
 
@@ -43,8 +46,7 @@ export function pressToShow(presses: readonly Press[]): Press | null {
   return presses.find((press) => clipToShow(press) !== null) ?? presses[0] ?? null;
 }
 
-function momentOf({ kind, from_ms }: Evidence): number | null {
-  if (from_ms === null) return null;
+function momentOf({ kind, from_ms }: Evidence): number {
   return kind === 'clip' ? from_ms + BEFORE_MS : from_ms;
 }
 
@@ -55,8 +57,8 @@ export function clipToShow(press: Press): Evidence | null {
 
 /** Where a clip lies around its press, in seconds: from about −30 to about 60. */
 export function clipRange(clip: Evidence, press_ms: number): { from_s: number; to_s: number } {
-  const from_s = ((clip.from_ms ?? press_ms - BEFORE_MS) - press_ms) / 1_000;
-  const to_s = ((clip.to_ms ?? press_ms) - press_ms) / 1_000;
+  const from_s = (clip.from_ms - press_ms) / 1_000;
+  const to_s = (clip.to_ms - press_ms) / 1_000;
   return { from_s, to_s: Math.max(to_s, from_s + 1) };
 }
 
