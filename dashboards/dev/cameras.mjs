@@ -278,7 +278,7 @@ export function createEyes({ state, emit, problem, nextId }) {
     });
   }
 
-  return { routes, develop, upgrade, pressed, remember };
+  return { routes, develop, upgrade, pressed, remember, looks: () => sockets.clients.size };
 }
 
 function ranged(request, bytes, type) {

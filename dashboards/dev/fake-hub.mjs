@@ -9,7 +9,7 @@
  * For trying things out it also answers `POST /dev/press?device=d1`, `/dev/unknown`, `/dev/silence?ms=`,
  * `/dev/drop` (ends the streams), `/dev/expire` (ends the sessions), `/dev/enrol?site=s4`, `/dev/reset`;
  * `/dev/stall?ms=` holds every live picture, `/dev/camera?id=c1&state=frozen` changes a camera's state;
- * `GET /dev/streams` lists from where each stream was asked to go on.
+ * `GET /dev/looks` counts the pictures that are being watched, `GET /dev/streams` lists from where each stream was asked to go on.
  */
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
@@ -236,6 +236,7 @@ function develop(path, url) {
   if (path === '/dev/enrol') enrol(find(state.sites, url.searchParams.get('site')), now);
   eyes.develop(path, url);
   if (path === '/dev/reset') for (const stream of streams) write(stream, { id: sequence, type: 'reset', data: `{"sequence":${sequence}}` });
+  if (path === '/dev/looks') return { body: { open: eyes.looks() } };
   return path === '/dev/streams' ? { body: asked } : { status: 204 };
 }
 

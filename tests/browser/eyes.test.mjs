@@ -235,6 +235,31 @@ describe('the wall', () => {
   });
 });
 
+describe('a look', () => {
+  it('ends as soon as nobody looks any more, and leaves nothing behind', async () => {
+    await command('busy');
+    const open = () => fetch(`${hub.url}/dev/looks`).then((answer) => answer.json()).then((looks) => looks.open);
+    // The third alarm has two cameras; going up and down opens and closes them again and again.
+    for (let round = 0; round < 6; round += 1) {
+      await page.keyboard.press('j');
+      await page.keyboard.press('j');
+      await looks(picture('c1', '.pictures'), 'live');
+      await until('two are open', async () => (await open()) === 2);
+      await page.keyboard.press('k');
+      await page.keyboard.press('k');
+    }
+    // What cannot be reached is tried again now and then, and otherwise nothing is open.
+    await until('all are shut', async () => (await open()) === 0);
+    await page.keyboard.press('w');
+    await page.getByRole('button', { name: '选摄像机' }).click();
+    await page.getByLabel('村委会门口').check();
+    await page.keyboard.press('Escape');
+    await looks(picture('c1'), 'live');
+    await page.keyboard.press('m');
+    await until('the wall is shut', async () => (await open()) === 0);
+  });
+});
+
 describe('playback', () => {
   it('plays a span of a village, moves in it, and exports it with a reason', async () => {
     await command('calm');

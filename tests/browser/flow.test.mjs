@@ -201,6 +201,7 @@ describe('on the command page', () => {
     );
     assert.ok(resumed.length > 0, 'a stream asked to go on behind the last event');
     await shoot(page, 'real-command-after-restart');
+    await page.keyboard.press('r');
     await page.locator('.county').getByText('全部在线').waitFor({ timeout: 40_000 });
   });
 
