@@ -53,12 +53,14 @@ pub(crate) enum EyeError {
 }
 
 type Reply<T> = oneshot::Sender<Result<T, EyeError>>;
+type SnapshotDue = (Vec<Arc<Frame>>, Reply<Vec<u8>>);
+type JudgementDue = (Arc<Frame>, Reply<Looks>);
 
 /// A handle to the helper.
 #[derive(Clone)]
 pub(super) struct Eye {
-    snapshots: mpsc::Sender<(Vec<Arc<Frame>>, Reply<Vec<u8>>)>,
-    judgements: mpsc::Sender<(Arc<Frame>, Reply<Looks>)>,
+    snapshots: mpsc::Sender<SnapshotDue>,
+    judgements: mpsc::Sender<JudgementDue>,
 }
 
 impl Eye {
@@ -101,8 +103,8 @@ pub(super) fn default_program() -> PathBuf {
 
 /// Serves an [`Eye`].
 pub(super) struct EyeTask {
-    snapshots: mpsc::Receiver<(Vec<Arc<Frame>>, Reply<Vec<u8>>)>,
-    judgements: mpsc::Receiver<(Arc<Frame>, Reply<Looks>)>,
+    snapshots: mpsc::Receiver<SnapshotDue>,
+    judgements: mpsc::Receiver<JudgementDue>,
     helper: Option<Helper>,
     program: PathBuf,
     clock: Clock,

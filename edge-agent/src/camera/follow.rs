@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tongluo_protocols::media::mp4;
 
-use super::recording::{PIECES_MAX, Piece, Reading, duration_ms, init_piece, mux};
+use super::recording::{FRAGMENT_BYTES_MAX, PIECES_MAX, Piece, Reading, duration_ms, init_piece, mux};
 use super::ring::{Frame, Watching};
 use crate::clock::Clock;
 
@@ -95,6 +95,11 @@ impl Follower {
     }
 
     async fn take(&mut self, group: &mut Vec<Arc<Frame>>, frame: Arc<Frame>) -> Result<(), Over> {
+        let bytes: usize = group.iter().map(|frame| frame.data.len()).sum();
+        if !frame.key && bytes + frame.data.len() > FRAGMENT_BYTES_MAX {
+            let part = std::mem::take(group);
+            self.give(&part, frame.decode_90k).await?;
+        }
         if frame.key && !group.is_empty() {
             let continues = group.last().is_some_and(|last| frame.decode_90k.saturating_sub(last.decode_90k) < 90_000);
             let last_90k = group.last().map_or(0, |last| last.decode_90k);
@@ -110,9 +115,10 @@ impl Follower {
     }
 
     async fn give(&mut self, group: &[Arc<Frame>], end_90k: u64) -> Result<(), Over> {
-        let Some(first) = group.first().filter(|first| first.key && first.captured_ms < self.to_ms) else {
-            return Ok(());
-        };
+        // What follows a part that was too large goes on without a keyframe.
+        let fits = |first: &&Arc<Frame>| (first.key || self.began) && first.captured_ms < self.to_ms;
+        let Some(first) = group.first().filter(fits) else { return Ok(()) };
+        let key = first.key;
         let (wall_ms, duration_ms) = (first.captured_ms, duration_ms(group, end_90k));
         let end_ms = wall_ms + i64::from(duration_ms);
         if end_ms <= self.position_ms {
@@ -131,7 +137,7 @@ impl Follower {
         self.sequence += 1;
         let decode_90k = (wall_ms - self.base_ms).max(0).unsigned_abs() * TICKS_PER_MS.unsigned_abs();
         let data = mux(group, end_90k, self.sequence, decode_90k).map_err(|_| Over)?;
-        self.send(Piece::Fragment { wall_ms, duration_ms, key: true, data }).await?;
+        self.send(Piece::Fragment { wall_ms, duration_ms, key, data }).await?;
         self.position_ms = end_ms;
         Ok(())
     }

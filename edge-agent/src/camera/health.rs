@@ -134,7 +134,12 @@ fn worst(facts: &Facts, now_ms: u64) -> (State, String) {
         candidates.push((State::Starting, String::new()));
     }
     if let Some(state) = facts.picture {
-        candidates.push((state, String::new()));
+        let what = if state == State::Black {
+            "the picture is dark and even"
+        } else {
+            "it is the same picture again and again"
+        };
+        candidates.push((state, what.to_owned()));
     }
     if facts.gap_at_ms.is_some_and(|at_ms| now_ms < at_ms + GAP_SHOWN_MS) {
         candidates.push((State::RecordingGap, "the disk did not keep up, or pictures were lost on the way".to_owned()));

@@ -372,7 +372,7 @@ mod tests {
         let mut random = 1_u16;
         while now_ms < 24 * 3_600_000 {
             random = random.wrapping_mul(25_173).wrapping_add(13_849);
-            if random % 3 > 0 {
+            if !random.is_multiple_of(3) {
                 machine.handle(now_ms, Input::Picture);
                 now_ms += u64::from(random);
             }

@@ -2,6 +2,8 @@
 //!
 //! It runs on the room's thread beside one task per stream, and holds what they share.
 
+mod report;
+
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
@@ -16,7 +18,7 @@ use tongluo_protocols::media::decoder::Looks;
 
 use super::eye::{Eye, EyeError};
 use super::guard::Guard;
-use super::health::{Facts, Health, State};
+use super::health::{Health, State};
 use super::picture::PictureJudge;
 use super::plan::{CameraPlan, Plan};
 use super::probe::{Probed, probe};
@@ -24,7 +26,7 @@ use super::recording::{Reading, Recordings};
 use super::ring::{Frame, Watching};
 use super::session::Address;
 use super::stream::{Shown, Slots, Stream};
-use super::{Refusal, Report, StreamFacts, follow};
+use super::{Refusal, Report, follow};
 use crate::clock::Clock;
 
 /// How often streams that nobody needs are closed, waiting viewers are served, and cameras are judged.
@@ -32,9 +34,6 @@ const TICK_MS: u64 = 500;
 
 /// How long a stream stays open after the last viewer left: they often come back at once, in another size.
 const LINGER_MS: u64 = 10_000;
-
-/// A camera that does not change is reported so often all the same, as proof of life.
-const REPORT_MS: u64 = 600_000;
 
 /// How long a viewer waits for a first picture; a camera that is asleep needs some seconds, and 10 s of a long group.
 const FIRST_PICTURE_MS: u64 = 14_000;
@@ -83,6 +82,8 @@ struct Camera {
     group: Arc<SessionGroup>,
     health: Health,
     judge: PictureJudge,
+    /// Which keyframe was judged last.
+    judged_90k: Option<u64>,
     reported_at_ms: Option<u64>,
 }
 
@@ -221,6 +222,7 @@ impl Room {
             group: Arc::new(SessionGroup::default()),
             health: Health::new(now_utc_ms),
             judge: PictureJudge::default(),
+            judged_90k: None,
             reported_at_ms: None,
         });
         camera.plan = plan.clone();
@@ -401,92 +403,6 @@ impl Room {
             self.judge(&id, now_ms);
             self.report(&id, now_ms);
         }
-    }
-
-    /// Lets the helper look at a camera's picture now and then.
-    fn judge(&mut self, id: &Arc<str>, now_ms: u64) {
-        let keyframe = self.standing(id).and_then(|running| {
-            let shown = running.shown.borrow();
-            shown.keyframe.clone().filter(|_| shown.state == Some(State::Ok))
-        });
-        let Some(camera) = self.cameras.get_mut(id) else { return };
-        let Some(keyframe) = keyframe else { return };
-        if camera.judge.is_due(now_ms) {
-            let (eye, judged, id) = (self.eye.clone(), self.judged.0.clone(), id.clone());
-            tokio::task::spawn_local(async move {
-                let looks = eye.judge(keyframe).await;
-                let _ = judged.send((id, looks)).await;
-            });
-        }
-    }
-
-    fn report(&mut self, id: &Arc<str>, now_ms: u64) {
-        let now_utc_ms = self.clock.utc_ms();
-        let facts = self.facts(id);
-        let Some(camera) = self.cameras.get_mut(id) else { return };
-        if facts.streams.iter().any(|(state, _)| *state != State::Ok) {
-            camera.judge.forget();
-        }
-        let changed = camera.health.judge(&facts, now_ms, now_utc_ms);
-        let due = camera.reported_at_ms.is_none_or(|at_ms| now_ms >= at_ms + REPORT_MS);
-        if !changed && !due {
-            return;
-        }
-        let (state, since_ms, detail) =
-            (camera.health.state(), camera.health.since_ms(), camera.health.detail().to_owned());
-        if changed {
-            tracing::info!(camera.id = %id, camera.state = state.as_str(), camera.detail = detail, "a camera's state has changed");
-        }
-        let totals = self.recordings.totals(id);
-        let track = |quality| {
-            let running = self.streams.get(&(id.clone(), quality))?;
-            let shown = running.shown.borrow();
-            shown.track.as_ref().map(|track| StreamFacts {
-                codec: track.codec,
-                width: track.width,
-                height: track.height,
-            })
-        };
-        let last_frame_ms = [Quality::Main, Quality::Sub]
-            .into_iter()
-            .filter_map(|quality| self.streams.get(&(id.clone(), quality))?.shown.borrow().last_frame_ms)
-            .max();
-        let report = Report {
-            camera: id.clone(),
-            state,
-            since_ms,
-            detail,
-            main: track(Quality::Main),
-            sub: track(Quality::Sub),
-            recorded_from_ms: totals.from_ms,
-            recorded_bytes: (totals.bytes > 0).then_some(totals.bytes),
-            last_frame_ms,
-            heard_ms: now_utc_ms,
-        };
-        // A report that finds no room is made again at the next look.
-        let sent = self.reports.try_send(report).is_ok();
-        if let Some(camera) = self.cameras.get_mut(id) {
-            camera.reported_at_ms = sent.then_some(now_ms);
-        }
-    }
-
-    fn facts(&self, id: &Arc<str>) -> Facts {
-        let Some(camera) = self.cameras.get(id) else { return Facts::default() };
-        let shown = [Quality::Main, Quality::Sub]
-            .into_iter()
-            .filter_map(|quality| self.streams.get(&(id.clone(), quality)).map(|running| running.shown.borrow()));
-        let mut facts = Facts { picture: camera.judge.state(), ..Facts::default() };
-        for shown in shown {
-            if let Some(state) = shown.state {
-                facts.streams.push((state, shown.detail.clone()));
-            }
-            facts.clock_off_ms = facts.clock_off_ms.or(shown.clock_off_ms);
-        }
-        if camera.plan.record.is_some() {
-            facts.gap_at_ms = self.recordings.totals(id).gap_at_ms;
-            facts.disk_full = self.recordings.is_disk_full();
-        }
-        facts
     }
 }
 

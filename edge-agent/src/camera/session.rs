@@ -36,8 +36,8 @@ const KEY_WAIT_MS: u64 = 15_000;
 /// How long a new session waits for the last one's TEARDOWN: a recorder counts it until then.
 const TEARDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The longest picture that is taken: eight times what a 4K camera sends. What is longer is no picture.
-const PICTURE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// The longest picture that is taken: three times a 4K camera's keyframe, and less than a fragment or a message may have.
+const PICTURE_BYTES_MAX: usize = 3 * 1024 * 1024;
 
 /// The longest detail of a failure, in bytes.
 const DETAIL_BYTES_MAX: usize = 200;

@@ -156,21 +156,7 @@ impl Stream {
 
     /// Asks the guard and the recorder's slots for leave, then the camera.
     async fn open(&self) -> Result<(Session, Slot), (Trouble, u64)> {
-        let guarded = self.address.has_credentials();
-        while guarded {
-            let leave = self.guard.borrow_mut().ask(self.clock.mono_ms());
-            match leave {
-                Leave::Given => break,
-                Leave::Soon(at_ms) => self.clock.until(Some(at_ms)).await,
-                Leave::Closed(until_ms) => {
-                    let detail =
-                        "the recorder refused the password; it is not tried again before a long pause".to_owned();
-                    return Err((Trouble { failure: Failure::Refused, detail }, until_ms));
-                }
-            }
-        }
-        // However this ends, cancelled too, the next stream may ask.
-        let asked = Asked(guarded.then(|| self.guard.clone()));
+        let asked = self.leave().await?;
         let Some(slot) = self.slots.take() else {
             let detail = format!("all {} sessions of the recorder are in use here", self.slots.max.get());
             return Err((Trouble { failure: Failure::Full, detail }, 0));
@@ -186,6 +172,25 @@ impl Stream {
                     asked.answer(|guard| guard.wrong(now_ms));
                 }
                 Err((trouble, 0))
+            }
+        }
+    }
+
+    /// Waits for the guard's leave to present the credentials, if there are any.
+    async fn leave(&self) -> Result<Asked, (Trouble, u64)> {
+        if !self.address.has_credentials() {
+            return Ok(Asked(None));
+        }
+        loop {
+            let leave = self.guard.borrow_mut().ask(self.clock.mono_ms());
+            match leave {
+                // However the try ends, cancelled too, the next stream may ask.
+                Leave::Given => return Ok(Asked(Some(self.guard.clone()))),
+                Leave::Soon(at_ms) => self.clock.until(Some(at_ms)).await,
+                Leave::Closed(until_ms) => {
+                    let detail = "the recorder refused the password; it is not tried again before a long pause";
+                    return Err((Trouble { failure: Failure::Refused, detail: detail.to_owned() }, until_ms));
+                }
             }
         }
     }

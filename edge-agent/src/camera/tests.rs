@@ -164,7 +164,7 @@ fn what_is_not_recorded_is_read_from_memory_as_if_it_were() {
         let mut reading = village.cameras.read("c1", now_ms - 5_000, now_ms + 800).await.unwrap();
         let (mut first, mut last_ms) = (None, 0);
         while let Some(piece) = reading.pieces.recv().await {
-            first.get_or_insert_with(|| matches!(piece, Piece::Gap { .. }));
+            first.get_or_insert(matches!(piece, Piece::Gap { .. }));
             if let Piece::Fragment { wall_ms, duration_ms, .. } = piece {
                 last_ms = wall_ms + i64::from(duration_ms);
             }

@@ -168,7 +168,7 @@ mod tests {
             bytes.extend_from_slice(rest);
             assert_eq!(Answer::parse(&bytes), Ok(answer));
         }
-        for bad in [&b""[..], b"\x02", b"\x02\0\0123456789", b"\x03", b"\xff"] {
+        for bad in [&b""[..], b"\x02", b"\x02\x00\x00123456789", b"\x03", b"\xff"] {
             assert!(Answer::parse(bad).is_err(), "{bad:?}");
         }
         assert_eq!(Answer::parse(b"\0\xff"), Ok(Answer::Failed("no reason in words")));

@@ -178,11 +178,12 @@ impl Catalog {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// The oldest segment that may be deleted: of one camera or of all, and only if it ended before `before_ms`.
+    /// The oldest segment that may be deleted: of one camera or of all, and only if it ended before `before_ms`. (It also began
+    /// before that, by which the index finds it.)
     pub(super) fn oldest(&self, camera: Option<&str>, before_ms: i64, now_ms: i64) -> anyhow::Result<Option<Row>> {
         let mut statement = self.0.prepare_cached(
             "select id, camera, path, start_ms, bytes from segment
-             where state = ?1 and (?2 is null or camera = ?2) and end_ms < ?3
+             where start_ms < ?3 and end_ms < ?3 and state = ?1 and (?2 is null or camera = ?2)
                and not exists (
                  select 1 from protection
                  where protection.camera = segment.camera and protection.from_ms < segment.end_ms
@@ -224,9 +225,10 @@ impl Catalog {
 
     /// From when on a camera's recordings reach back.
     pub(super) fn earliest(&self, camera: &str) -> anyhow::Result<Option<i64>> {
-        let mut statement =
-            self.0.prepare_cached("select min(start_ms) from segment where camera = ?1 and state < ?2")?;
-        Ok(statement.query_row(params![camera, LEAVING], |row| row.get(0))?)
+        let mut statement = self.0.prepare_cached(
+            "select start_ms from segment where camera = ?1 and state < ?2 order by start_ms limit 1",
+        )?;
+        Ok(statement.query_row(params![camera, LEAVING], |row| row.get(0)).optional()?)
     }
 }
 

@@ -27,7 +27,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, mpsc};
 
-use tongluo_protocols::media::Quality;
+use tongluo_protocols::media::{MESSAGE_BYTES_MAX, Quality};
 
 use super::plan::Limits;
 use super::ring::Frame;
@@ -44,8 +44,8 @@ const QUEUE_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// A fragment is handed over after so much time even without a keyframe: it is what a crash can cost.
 const FRAGMENT_TICKS_MAX: u64 = 10 * 90_000;
 
-/// … or after so many bytes.
-const FRAGMENT_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// … or before it grows beyond so many bytes: with its headers it fits a message of the media connection.
+pub(super) const FRAGMENT_BYTES_MAX: usize = MESSAGE_BYTES_MAX - 512 * 1024;
 
 /// How much the recorder may take of the disk.
 #[derive(Clone, Debug)]
@@ -237,7 +237,8 @@ impl Feed {
     pub(super) fn push(&mut self, frame: &Arc<Frame>, wall_set: bool) {
         let begin_90k = self.pending.first().map_or(frame.decode_90k, |first| first.decode_90k);
         let is_long = frame.decode_90k.saturating_sub(begin_90k) >= FRAGMENT_TICKS_MAX;
-        if !self.pending.is_empty() && (frame.key || is_long || self.pending_bytes >= FRAGMENT_BYTES_MAX) {
+        let is_large = self.pending_bytes + frame.data.len() > FRAGMENT_BYTES_MAX;
+        if !self.pending.is_empty() && (frame.key || is_long || is_large) {
             self.hand_over(frame.decode_90k);
         }
         if self.wants_key && !frame.key {
