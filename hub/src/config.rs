@@ -31,6 +31,8 @@ pub struct Config {
     pub content: ContentConfig,
     /// Alarms.
     pub alarm: AlarmConfig,
+    /// Cameras.
+    pub video: VideoConfig,
     /// `text` for people, `json` for log collectors. Default `text`.
     pub log_format: LogFormat,
 }
@@ -84,6 +86,14 @@ pub struct AlarmConfig {
     pub late_after_s: u32,
 }
 
+/// What a county may set of cameras.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct VideoConfig {
+    /// How long pictures and clips of presses are kept at the hub. 30–365 days; default 90.
+    pub evidence_days: u16,
+}
+
 /// How the log is written.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
@@ -107,6 +117,7 @@ impl Default for Config {
             gateways: GatewaysConfig::default(),
             content: ContentConfig::default(),
             alarm: AlarmConfig::default(),
+            video: VideoConfig::default(),
             log_format: LogFormat::default(),
         }
     }
@@ -133,6 +144,12 @@ impl Default for GatewaysConfig {
 impl Default for ContentConfig {
     fn default() -> Self {
         Self { folder: None, site_budget_mib: 4_096, keep_free_mib: 2_048, unclaimed_days: 7 }
+    }
+}
+
+impl Default for VideoConfig {
+    fn default() -> Self {
+        Self { evidence_days: 90 }
     }
 }
 
@@ -210,6 +227,13 @@ impl Config {
             });
         }
         self.check_content()?;
+        if !(30..=365).contains(&self.video.evidence_days) {
+            return Err(ConfigError::OutOfRange {
+                key: "video.evidence_days",
+                value: self.video.evidence_days.to_string(),
+                allowed: "30 to 365 days",
+            });
+        }
         if let Some(wrong) = self.public_names.iter().find(|name| !is_host(name)) {
             return Err(ConfigError::OutOfRange {
                 key: "public_names",
@@ -321,6 +345,7 @@ mod tests {
             ("[http]\nplain = \"0.0.0.0:8080\"", &["http.plain", "0.0.0.0:8080", "loopback"]),
             ("[http]\ncertificate = \"a.pem\"", &["http.certificate", "both"]),
             ("[alarm]\nlate_after_s = 0", &["alarm.late_after_s", "0", "1 to 86400"]),
+            ("[video]\nevidence_days = 29", &["video.evidence_days", "29", "30 to 365"]),
             ("public_names = []", &["public_names", "at least one"]),
             ("public_names = [\"https://hub\"]", &["public_names", "https://hub", "without scheme"]),
             ("[gateways]\nlisten = \"everywhere\"", &["listen"]),

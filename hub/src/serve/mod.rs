@@ -121,6 +121,13 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let (broker, arrivals) = start_broker(&config, roster.clone()).await?;
 
     let identity = Identity::new(store.clone());
+    let video = VideoRoom {
+        store: store.clone(),
+        live: live.clone(),
+        seal: seal.clone(),
+        content: content.clone(),
+        evidence_days: config.video.evidence_days,
+    };
     let rooms = Rooms {
         alarm: AlarmRoom { store: store.clone(), live: live.clone() },
         fault: FaultRoom { store: store.clone(), live: live.clone() },
@@ -136,7 +143,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         audit: AuditRoom { store: store.clone() },
         identity: identity.clone(),
         live: LiveRoom { live: live.clone(), identity: identity.clone() },
-        video: VideoRoom { store: store.clone(), live: live.clone(), seal: seal.clone() },
+        video: video.clone(),
     };
     let intake =
         Intake::new(store.clone(), live.clone(), Arc::clone(&broker), i64::from(config.alarm.late_after_s) * 1_000);
@@ -159,6 +166,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         tokio::spawn(kick_revoked(roster, Arc::clone(&broker))),
         tokio::spawn(expire(store.clone())),
         tokio::spawn(content::run(content)),
+        tokio::spawn(video.run()),
     ];
     tracing::info!(http = ?config.http.plain, https = %config.http.secure, gateways = %gateways.address(), "The hub serves");
     wait_for_the_end().await?;

@@ -76,6 +76,7 @@ fn classification() -> Vec<Classified> {
         route(&get, "/api/v1/events", Session, None),
         route(&get, "/api/v1/cameras", Session, None),
         route(&get, "/api/v1/alarms/{id}/video", Session, None),
+        route(&get, "/api/v1/evidence/{id}/file", Session, None),
         route(
             &post,
             "/api/v1/cameras",
@@ -111,6 +112,13 @@ impl County {
         let roster = Roster::load(&store).await.unwrap();
         let identity = Identity::new(store.clone());
         let config = Config::default();
+        let video = VideoRoom {
+            store: store.clone(),
+            live: live.clone(),
+            seal: crate::seal::for_test(),
+            content: Content::open(store.clone(), &folder, &config.content).unwrap(),
+            evidence_days: 90,
+        };
         let rooms = Rooms {
             alarm: AlarmRoom { store: store.clone(), live: live.clone() },
             fault: FaultRoom { store: store.clone(), live: live.clone() },
@@ -126,7 +134,7 @@ impl County {
             audit: AuditRoom { store: store.clone() },
             identity: identity.clone(),
             live: LiveRoom { live: live.clone(), identity: identity.clone() },
-            video: VideoRoom { store: store.clone(), live, seal: crate::seal::for_test() },
+            video,
         };
         let app = application(rooms, Router::new(), identity, AllowedHosts::of(&config));
         Self { app, store, folder }
@@ -148,6 +156,9 @@ impl County {
              created_ms) values ($1, $1, $3, '-', 'operator', $2, 'zh-CN', 0, 0) on conflict do nothing",
             "insert into audit (id, at_ms, actor, action, subject, region_code, outcome, detail) \
              values ($1, 0, $3, 'session.begin', $1, $2, 'done', '') on conflict do nothing",
+            "insert into evidence (id, site_id, region_code, press_id, camera_id, camera_name, home, kind, state, from_ms, \
+             to_ms, told_ms, expires_ms) values ($1, $1, $2, $1, $1, $3, 0, 'clip', 'saved', 0, 0, 0, 0) \
+             on conflict do nothing",
             "insert into recorder (id, site_id, host, port, sessions_max, created_ms) \
              values ($1, $1, $2 || $3, 554, 4, 0) on conflict do nothing",
             "insert into camera (id, site_id, recorder_id, name, kind, main_path, place, record, days_max, bytes_max, \

@@ -76,7 +76,6 @@ pub async fn access(
 ///
 /// # Errors
 /// "Forbidden" and `camera.no_consent` for a camera at a home; the database's.
-#[expect(dead_code, reason = "for the route of evidence files, which follows the room of contents")]
 pub(super) async fn of_evidence(
     connection: &mut AnyConnection,
     viewer: &Viewer,

@@ -9,11 +9,13 @@ use std::collections::HashMap;
 use serde::Serialize;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
+use tongluo_protocols::content::ContentHash;
 use tongluo_protocols::event::{Evidence, EvidenceState};
 use utoipa::ToSchema;
 
 use super::camera::CameraKind;
 use super::view;
+use crate::content;
 use crate::ids::{self, AlarmId, CameraId, EvidenceId, RegionCode, SiteId};
 use crate::live::Draft;
 
@@ -25,7 +27,8 @@ const SHOWN_MAX: i64 = 200;
 /// the press, and an outage delays what follows.
 pub(super) const AWAITED_MS: i64 = 15 * 60 * 1000;
 /// The latest moment at which a row goes, whatever the configuration says: a year.
-const KEPT_MS_MAX: i64 = 365 * 24 * 3600 * 1000;
+const KEPT_MS_MAX: i64 = 366 * DAY_MS;
+const DAY_MS: i64 = 24 * 3600 * 1000;
 
 /// A word about evidence as the ledger hands it over.
 #[derive(Clone, Copy, Debug)]
@@ -116,6 +119,11 @@ pub async fn take_evidence(
             .map_or((camera.to_string(), true), |(_, name, is_home)| (name.clone(), *is_home));
         let id = upsert(connection, now_ms, heard, (&name, is_home)).await?;
         let Some(id) = id else { continue };
+        if let Some(sha256) = evidence_hash(heard) {
+            // Kept from now on, even if it comes later; and it may be here already.
+            content::link(connection, &sha256, &subject(&id), now_ms + KEPT_MS_MAX).await?;
+            settle_rows(connection, Some(&sha256.to_string()), 1).await?;
+        }
         drafts.extend(one(connection, &id).await?.map(|evidence| evidence.view.draft()));
     }
     Ok(drafts)
@@ -129,7 +137,7 @@ async fn upsert(
     (name, is_home): (&str, bool),
 ) -> Result<Option<EvidenceId>, sqlx::Error> {
     let evidence = &heard.evidence;
-    let sha256 = evidence.sha256.map(hexadecimal);
+    let sha256 = evidence.sha256.map(|sha256| ContentHash::new(sha256).to_string());
     // Whoever says "saved" without a hash has nothing that could ever arrive.
     let is_saved = evidence.state == EvidenceState::Saved && sha256.is_some();
     let reason: Option<String> =
@@ -166,8 +174,73 @@ async fn upsert(
     Ok(id.map(EvidenceId::from_known))
 }
 
-fn hexadecimal(hash: [u8; 32]) -> String {
-    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+fn evidence_hash(heard: &HeardEvidence<'_>) -> Option<ContentHash> {
+    heard.evidence.sha256.filter(|_| heard.evidence.state == EvidenceState::Saved).map(ContentHash::new)
+}
+
+/// Under which a row keeps its content.
+fn subject(id: &EvidenceId) -> String {
+    format!("evidence/{id}")
+}
+
+/// Makes rows ready whose content is whole at the hub: of one content, or, for `None`, of any. Returns what to append to the
+/// change log; at most `limit` rows at once.
+pub(super) async fn settle(
+    connection: &mut AnyConnection,
+    sha256: Option<&str>,
+    limit: i64,
+) -> Result<Vec<Draft>, sqlx::Error> {
+    let ids = settle_rows(connection, sha256, limit).await?;
+    drafts(connection, &ids).await
+}
+
+async fn settle_rows(
+    connection: &mut AnyConnection,
+    sha256: Option<&str>,
+    limit: i64,
+) -> Result<Vec<String>, sqlx::Error> {
+    // An empty text is no content's name.
+    sqlx::query_scalar(
+        "update evidence set state = 'ready', \
+         received_ms = (select c.received_ms from content c where c.sha256 = evidence.sha256) \
+         where id in (select e.id from evidence e join content c on c.sha256 = e.sha256 \
+         where e.state = 'saved' and ($1 = '' or e.sha256 = $1) order by e.id limit $2) returning id",
+    )
+    .bind(sha256.unwrap_or_default())
+    .bind(limit)
+    .fetch_all(connection)
+    .await
+}
+
+/// Marks rows that were told of more than so many days ago, and gives up their contents; rows of more than a year ago go.
+/// Returns what to append to the change log; at most `limit` rows at once.
+pub(super) async fn expire(
+    connection: &mut AnyConnection,
+    now_ms: i64,
+    days_kept: u16,
+    limit: i64,
+) -> Result<Vec<Draft>, sqlx::Error> {
+    sqlx::query("delete from evidence where expires_ms <= $1").bind(now_ms).execute(&mut *connection).await?;
+    let ids: Vec<String> = sqlx::query_scalar(
+        "update evidence set state = 'expired' where id in (select id from evidence \
+         where state <> 'expired' and told_ms < $1 order by id limit $2) returning id",
+    )
+    .bind(now_ms - i64::from(days_kept) * DAY_MS)
+    .bind(limit)
+    .fetch_all(&mut *connection)
+    .await?;
+    for id in &ids {
+        content::unlink(connection, &subject(&EvidenceId::from_known(id.as_str()))).await?;
+    }
+    drafts(connection, &ids).await
+}
+
+async fn drafts(connection: &mut AnyConnection, ids: &[String]) -> Result<Vec<Draft>, sqlx::Error> {
+    let mut drafts = Vec::with_capacity(ids.len());
+    for id in ids {
+        drafts.extend(one(connection, &EvidenceId::from_known(id.as_str())).await?.map(|stored| stored.view.draft()));
+    }
+    Ok(drafts)
 }
 
 /// A row, with what is not shown of it.
@@ -175,7 +248,6 @@ fn hexadecimal(hash: [u8; 32]) -> String {
 pub(super) struct Stored {
     pub(super) view: EvidenceView,
     /// Whether it is of a camera at a home.
-    #[expect(dead_code, reason = "for the route of evidence files, which follows the room of contents")]
     pub(super) is_home: bool,
 }
 

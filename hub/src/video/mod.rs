@@ -4,7 +4,7 @@
 //! (`camera.rs`, `http.rs`; `address.rs` takes credentials out of what they type), the gateway is told of them
 //! ([`configuration_of`]) and says how they are (`report.rs`, from the ledger; `health.rs` for how long
 //! that is believed). Around a press it saves pictures and clips: their rows come through the ledger, their content on its
-//! own, by its hash (`evidence/`). Recordings stay in the village; stretches of them are taken out with a reason (`export/`).
+//! own, by its hash (`evidence.rs`, `task.rs`). Recordings stay in the village; stretches of them are taken out with a reason (`export/`).
 //!
 //! Whoever wants to see anything of a camera passes [`access`], which knows the region rule and the rule of homes, and
 //! leaves a [`Look`] in the audit trail, with how long it lasted.
@@ -15,12 +15,14 @@ mod alarm;
 mod camera;
 mod configuration;
 mod evidence;
+mod evidence_file;
 mod health;
 mod http;
 mod look;
 mod nearest;
 mod report;
 mod store;
+mod task;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -28,6 +30,7 @@ mod view;
 use sqlx::AnyConnection;
 use utoipa_axum::router::OpenApiRouter;
 
+use crate::content::Content;
 use crate::ids::{CameraId, SiteId};
 use crate::live::Live;
 use crate::seal::Seal;
@@ -50,11 +53,15 @@ pub struct VideoRoom {
     pub live: Live,
     /// Under which recorders' credentials are stored.
     pub seal: Seal,
+    /// Where pictures and clips of presses lie.
+    pub content: Content,
+    /// How many days they are kept.
+    pub evidence_days: u16,
 }
 
 /// The room's routes; whoever serves them adds the state.
 pub fn routes() -> OpenApiRouter<VideoRoom> {
-    http::routes().merge(alarm::routes())
+    http::routes().merge(alarm::routes()).merge(evidence_file::routes())
 }
 
 /// The source under which faults of a camera stand.

@@ -1,9 +1,16 @@
 //! What cameras saw of presses.
 
+use axum::body::Body;
+use axum::http::{Request, header};
+use http_body_util::BodyExt as _;
+use sha2::{Digest as _, Sha256};
+use tongluo_protocols::content::{ContentHash, MediaType};
 use tongluo_protocols::event::{Evidence, EvidenceKind, EvidenceState};
 use tongluo_protocols::id::{Epoch, PressId};
+use tower::ServiceExt as _;
 
 use super::*;
+use crate::content::Audience;
 use crate::store::testing::region;
 use crate::video::{HeardEvidence, take_evidence};
 
@@ -112,6 +119,51 @@ async fn what_is_not_told_yet_is_awaited_for_a_while() {
         village.execute("update press set received_ms = received_ms - 900000").await;
         assert_eq!(video().await.as_array().unwrap().len(), 1, "nobody waits for ever");
         assert_eq!(village.ask("GET", "/api/v1/alarms/a2/video", Value::Null).await.status, 404);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_picture_that_has_arrived_is_shown_to_those_who_may_and_goes_in_time() {
+    const DAY_MS: i64 = 24 * 3600 * 1000;
+    each_store(async |store| {
+        let village = Village::new(&store).await;
+        let camera = village.enter(json!({})).await;
+        let id = camera["id"].as_str().unwrap();
+        let bytes = b"not really a picture";
+        let jpeg = MediaType::Jpeg;
+        let early = village.room.content.put(1, b"before its row", jpeg, Audience::Hub).await.unwrap();
+        let told = village.tell(Evidence { sha256: Some(*early.as_bytes()), ..saved(id) }).await;
+        assert_eq!(told[0].body["state"], "ready", "it was here before");
+
+        let hash = ContentHash::new(Sha256::digest(bytes).into());
+        let clip = Evidence { kind: EvidenceKind::Clip, sha256: Some(*hash.as_bytes()), ..saved(id) };
+        let told = village.tell(clip).await;
+        assert_eq!(told[0].body["state"], "saved");
+        let path = format!("/api/v1/evidence/{}/file", told[0].body["id"].as_str().unwrap());
+        assert_eq!(village.ask("GET", &path, Value::Null).await.code(), "evidence.not_here");
+        village.room.content.put(2, bytes, jpeg, Audience::Hub).await.unwrap();
+        village.room.arrived(6_000, Some(&hash.to_string())).await.unwrap();
+        assert_eq!(village.texts("select state from evidence where kind = 'clip'").await, ["ready"]);
+
+        let request = Request::get(&path).header(header::RANGE, "bytes=4-9").body(Body::empty()).unwrap();
+        let answer = village.routes.clone().oneshot(request).await.unwrap();
+        assert_eq!(answer.status(), 206);
+        assert_eq!(answer.into_body().collect().await.unwrap().to_bytes().as_ref(), &bytes[4..10]);
+        let looks = village.texts("select action from audit where action like 'evidence%' order by id").await;
+        assert!(looks.contains(&"evidence.open".to_owned()), "{looks:?}");
+
+        let stranger = Village::with(&store, village.site.clone(), viewer(Role::VillageHead, "411728102202")).await;
+        assert_eq!(stranger.ask("GET", &path, Value::Null).await.status, 404);
+        village.execute("update evidence set home = 1").await;
+        assert_eq!(village.ask("GET", &path, Value::Null).await.code(), "camera.no_consent");
+
+        assert_eq!(village.room.expire(5_000 + 90 * DAY_MS).await.unwrap(), 0);
+        assert_eq!(village.room.expire(5_001 + 90 * DAY_MS).await.unwrap(), 2);
+        assert_eq!(village.number("select count(*) from content_link").await, 0, "the content may go");
+        assert_eq!(village.texts("select distinct state from evidence").await, ["expired"]);
+        village.room.expire(6_000 + 366 * DAY_MS).await.unwrap();
+        assert_eq!(village.number("select count(*) from evidence").await, 0);
     })
     .await;
 }

@@ -9,6 +9,8 @@ use axum::Router;
 use serde_json::{Value, json};
 
 use super::VideoRoom;
+use crate::config::ContentConfig;
+use crate::content::Content;
 use crate::ids::SiteId;
 use crate::live::{self, Live};
 use crate::seal::{self, Seal};
@@ -22,6 +24,7 @@ struct Village {
     store: Store,
     site: SiteId,
     seal: Seal,
+    room: VideoRoom,
     routes: Router,
 }
 
@@ -37,9 +40,11 @@ impl Village {
     async fn with(store: &Store, site: SiteId, somebody: Viewer) -> Self {
         let live = Live::open(store.clone()).await.unwrap();
         let seal = seal::for_test();
-        let room = VideoRoom { store: store.clone(), live, seal: seal.clone() };
-        let routes = as_somebody(super::routes().with_state(room), Some(somebody));
-        Self { store: store.clone(), site, seal, routes }
+        let folder = std::env::temp_dir().join(format!("tongluo-video-{}", crate::ids::opaque()));
+        let content = Content::open(store.clone(), &folder, &ContentConfig::default()).unwrap();
+        let room = VideoRoom { store: store.clone(), live, seal: seal.clone(), content, evidence_days: 90 };
+        let routes = as_somebody(super::routes().with_state(room.clone()), Some(somebody));
+        Self { store: store.clone(), site, seal, room, routes }
     }
 
     async fn ask(&self, method: &str, path: &str, body: Value) -> Answer {

@@ -135,3 +135,34 @@ async fn many_reports_at_once_reach_their_cameras() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn silence_is_told_once_and_is_a_fault_while_the_gateway_is_on_line() {
+    each_store(async |store| {
+        let village = Village::new(&store).await;
+        let camera = village.enter(json!({})).await;
+        let id = camera["id"].as_str().unwrap();
+        let now_ms = crate::clock::utc_ms();
+        village.hear(now_ms, &village.site, &[report(id, CameraState::Ok, now_ms)]).await;
+        let silence = async |at_ms: i64| village.room.notice_silence(at_ms).await.unwrap();
+        let told = async || village.texts("select body from event where kind = 'camera' order by sequence").await;
+        assert_eq!(silence(now_ms + 25 * 60_000).await, 0);
+        let late_ms = now_ms + 26 * 60_000;
+        assert_eq!(silence(late_ms).await, 1);
+        assert_eq!(silence(late_ms).await, 0, "once is enough");
+        assert!(told().await.last().unwrap().contains("\"name\":\"stale\""));
+        assert_eq!(village.open_faults().await, ["camera.unheard 村口"]);
+        village.hear(late_ms, &village.site, &[report(id, CameraState::Ok, late_ms)]).await;
+        assert!(village.open_faults().await.is_empty());
+        assert!(told().await.last().unwrap().contains("\"name\":\"ok\""));
+
+        village.execute("update presence set online = 0").await;
+        assert_eq!(silence(late_ms).await, 1);
+        assert!(told().await.last().unwrap().contains("\"name\":\"stale\""));
+        assert!(village.open_faults().await.is_empty(), "that the gateway is off line is another matter");
+        village.execute("update presence set online = 1").await;
+        assert_eq!(silence(late_ms).await, 1);
+        assert!(told().await.last().unwrap().contains("\"name\":\"ok\""));
+    })
+    .await;
+}

@@ -1,0 +1,130 @@
+//! What happens to cameras and evidence by itself: silence is noticed, contents arrive, what was kept long enough goes.
+
+use std::time::Duration;
+
+use sqlx::{AnyConnection, AssertSqlSafe};
+use tokio::sync::broadcast::error::RecvError;
+
+use super::health::{BELIEVED_MS, UNHEARD};
+use super::report::report;
+use super::{VideoRoom, evidence, view};
+use crate::clock;
+use crate::fault;
+use crate::live::{self, Draft};
+use crate::store::{chunks, parameters};
+
+/// How often silence is looked for. Lists show it at once; this is for pages that are open.
+const LOOK_EVERY: Duration = Duration::from_secs(15);
+/// How often contents are looked for whose arrival was missed, and rows that are kept no longer: every so many looks.
+const HOUSEKEEPING_LOOKS: u32 = 20;
+/// Most cameras or rows of evidence of one transaction. After a blackout of the whole county there are thousands; presses go
+/// in between.
+const ROWS_MAX: i64 = 256;
+
+impl VideoRoom {
+    /// Runs for ever.
+    pub async fn run(self) {
+        let mut arrivals = self.content.arrivals();
+        let mut looks: u32 = 0;
+        loop {
+            let arrived = tokio::time::timeout(LOOK_EVERY, arrivals.recv()).await;
+            let now_ms = clock::utc_ms();
+            let done = match arrived {
+                Ok(Ok(hash)) => self.arrived(now_ms, Some(&hash.to_string())).await,
+                Ok(Err(RecvError::Lagged(_))) => self.arrived(now_ms, None).await,
+                Ok(Err(RecvError::Closed)) => return,
+                Err(_) => {
+                    looks = looks.wrapping_add(1);
+                    self.keep_house(now_ms, looks % HOUSEKEEPING_LOOKS == 1).await
+                }
+            };
+            if let Err(error) = done {
+                tracing::error!(%error, "Cameras and evidence could not be looked after; the next try follows");
+            }
+        }
+    }
+
+    async fn keep_house(&self, now_ms: i64, is_thorough: bool) -> Result<(), sqlx::Error> {
+        while self.notice_silence(now_ms).await? == ROWS_MAX {}
+        if is_thorough {
+            self.arrived(now_ms, None).await?;
+            while self.expire(now_ms).await? == ROWS_MAX {}
+        }
+        Ok(())
+    }
+
+    /// Makes evidence ready whose content is here: of one content, or all that was missed.
+    pub(super) async fn arrived(&self, now_ms: i64, sha256: Option<&str>) -> Result<(), sqlx::Error> {
+        loop {
+            let mut transaction = self.store.begin().await?;
+            let drafts = evidence::settle(&mut transaction, sha256, ROWS_MAX).await?;
+            live::append(&mut transaction, now_ms, &drafts).await?;
+            transaction.commit().await?;
+            self.live.notify();
+            if (drafts.len() as i64) < ROWS_MAX {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Marks evidence that was kept long enough, and lets its content go. Returns how much.
+    pub(super) async fn expire(&self, now_ms: i64) -> Result<i64, sqlx::Error> {
+        let mut transaction = self.store.begin().await?;
+        let drafts = evidence::expire(&mut transaction, now_ms, self.evidence_days, ROWS_MAX).await?;
+        live::append(&mut transaction, now_ms, &drafts).await?;
+        transaction.commit().await?;
+        self.live.notify();
+        Ok(drafts.len() as i64)
+    }
+
+    /// Tells the pages of cameras that have fallen silent since they were last told, and of those that are heard again.
+    /// Of one that is silent while its gateway is on line somebody has to find out why: that is a fault. Returns how many.
+    pub(super) async fn notice_silence(&self, now_ms: i64) -> Result<i64, sqlx::Error> {
+        let mut transaction = self.store.begin().await?;
+        let changed: Vec<(String, i64, i64)> = sqlx::query_as(
+            "select c.id, c.stale, coalesce(p.online, 0) from camera c left join presence p on p.site_id = c.site_id \
+             where c.stale <> case when (c.reported_ms is not null and coalesce(p.online, 0) = 0) \
+             or coalesce(c.reported_ms, c.created_ms) < $1 then 1 else 0 end order by c.id limit $2",
+        )
+        .bind(now_ms - BELIEVED_MS)
+        .bind(ROWS_MAX)
+        .fetch_all(&mut *transaction)
+        .await?;
+        if changed.is_empty() {
+            return Ok(0);
+        }
+        let ids: Vec<&str> = changed.iter().map(|(id, ..)| id.as_str()).collect();
+        turn_over(&mut transaction, &ids).await?;
+        let mut households = view::households(&mut transaction, &ids).await?;
+        let mut drafts: Vec<Draft> = Vec::new();
+        for mut camera in view::some(&mut transaction, now_ms, &ids).await? {
+            let before = changed.iter().find(|(id, ..)| id == camera.view.id.as_str());
+            let is_silent = before.is_some_and(|(_, stale, online)| *stale == 0 && *online != 0);
+            let was_silent = before.is_some_and(|(_, stale, _)| *stale != 0);
+            camera.view.household_device_ids = households.remove(&camera.view.id).unwrap_or_default();
+            if is_silent || was_silent {
+                let fault = report(&camera.view, UNHEARD, "", is_silent);
+                drafts.extend(fault::take(&mut transaction, now_ms, &fault).await?);
+            }
+            drafts.push(camera.view.draft());
+        }
+        live::append(&mut transaction, now_ms, &drafts).await?;
+        transaction.commit().await?;
+        self.live.notify();
+        Ok(changed.len() as i64)
+    }
+}
+
+async fn turn_over(connection: &mut AnyConnection, ids: &[&str]) -> Result<(), sqlx::Error> {
+    for chunk in chunks(ids) {
+        let wanted = parameters(connection, chunk.len(), 1);
+        // Made of literals and numbers only.
+        let sql = format!("update camera set stale = 1 - stale where id in (values {wanted})");
+        let mut query = sqlx::query(AssertSqlSafe(sql));
+        for id in chunk {
+            query = query.bind(*id);
+        }
+        query.execute(&mut *connection).await?;
+    }
+    Ok(())
+}
