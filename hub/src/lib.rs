@@ -23,6 +23,7 @@ pub mod live;
 pub mod lock;
 pub mod map;
 pub mod metrics;
+pub mod open_files;
 pub mod region;
 pub mod seal;
 pub mod serve;

@@ -3,13 +3,16 @@
 //! A number alone says more about the machine than about the program, so each stands beside a peer or a limit that was
 //! measured in the same run: [`alarm`] presses real buttons and in turn asks what two bare MQTT hops and two syncs cost
 //! ([`limit`]); [`ingest`] floods a hub from five hundred gateways' certificates and in the same run writes the same rows with
-//! nothing but SQLite ([`peer`]). The figures go into `target/bench/report.json` and a table.
+//! nothing but SQLite ([`peer`]); [`county`] connects a gateway for every grid, lets people press everywhere, and takes the power from a real
+//! county. The figures go into `target/bench/report.json` and a table.
 //!
 //! Everything runs on free loopback ports with data of its own, is bounded in count and time, and ends with this program.
-//! `--quick` makes everything shorter; `--only alarm` or `--only ingest` runs one part.
+//! `--quick` makes everything shorter; `--only alarm`, `--only ingest` or `--only county` runs one part.
 
 mod alarm;
 mod bare;
+mod county;
+mod crowd;
 mod edge;
 mod gateways;
 mod ingest;
@@ -18,6 +21,7 @@ mod limit;
 mod load;
 mod peer;
 mod process;
+mod provision;
 mod report;
 
 use std::io::Write as _;
@@ -26,6 +30,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use tongluo_tests::scene::Folder;
 
+use county::County;
 use report::Report;
 
 /// How much is measured.
@@ -41,10 +46,30 @@ struct Size {
     starts: usize,
     /// Seconds a program is left alone before its memory is read.
     idle_s: u64,
+    /// A gateway in every grid.
+    county: County,
+    /// A gateway where a county has one.
+    real_county: County,
 }
 
-const FULL: Size = Size { presses: 600, gateways: 500, ingest_s: 20, starts: 7, idle_s: 20 };
-const QUICK: Size = Size { presses: 60, gateways: 50, ingest_s: 4, starts: 3, idle_s: 3 };
+const FULL: Size = Size {
+    presses: 600,
+    gateways: 500,
+    ingest_s: 20,
+    starts: 7,
+    idle_s: 20,
+    county: County { gateways: 13_215, presses_per_s: 1_000, storm_s: 10 },
+    real_county: County { gateways: 600, presses_per_s: 300, storm_s: 10 },
+};
+const QUICK: Size = Size {
+    presses: 60,
+    gateways: 50,
+    ingest_s: 4,
+    starts: 3,
+    idle_s: 3,
+    county: County { gateways: 1_000, presses_per_s: 300, storm_s: 3 },
+    real_county: County { gateways: 200, presses_per_s: 100, storm_s: 3 },
+};
 
 struct Arguments {
     size: Size,
@@ -58,9 +83,9 @@ fn arguments() -> Result<Arguments> {
     while let Some(word) = words.next() {
         match word.as_str() {
             "--quick" => arguments.size = QUICK,
-            "--only" => arguments.only = Some(words.next().context("--only wants alarm or ingest")?),
+            "--only" => arguments.only = Some(words.next().context("--only wants alarm, ingest or county")?),
             "--report" => arguments.report = words.next().context("--report wants a path")?.into(),
-            other => bail!("{other:?} is not known; allowed: --quick, --only alarm|ingest, --report PATH"),
+            other => bail!("{other:?} is not known; allowed: --quick, --only alarm|ingest|county, --report PATH"),
         }
     }
     Ok(arguments)
@@ -78,6 +103,9 @@ fn main() -> Result<()> {
         }
         if wanted("ingest") {
             ingest::measure(&folder, size, &mut report).await.context("filling the ledger")?;
+        }
+        if wanted("county") {
+            county::measure(&folder, size, &mut report).await.context("a whole county")?;
         }
         Ok::<_, anyhow::Error>(())
     });

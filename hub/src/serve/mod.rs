@@ -31,6 +31,7 @@ use crate::live::{self, Live, LiveRoom};
 use crate::lock::DataLock;
 use crate::map::{self, MapRoom};
 use crate::metrics::{self, MetricsRoom};
+use crate::open_files;
 use crate::region::{self, RegionRoom};
 use crate::seal::Seal;
 use crate::store::Store;
@@ -118,6 +119,9 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     let content = Content::open(store.clone(), &config.data_dir, &config.content)?;
     let server = authority.server(&config.public_names, now_ms)?;
     authority.client(now_ms).context("the hub's certificate for an external broker")?;
+    if let BrokerConfig::Embedded(embedded) = &config.broker {
+        open_files::raise_limit(embedded.connections_max);
+    }
     let (broker, arrivals) = start_broker(&config, roster.clone()).await?;
 
     let identity = Identity::new(store.clone());
