@@ -16,13 +16,15 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
+use std::fs::File;
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 use std::time::Duration;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::migrate::Migrator;
-use sqlx::{Any, AnyPool, Executor};
+use sqlx::{Any, AnyPool, AssertSqlSafe, Executor};
 
 pub use rows::{Values, Writes, chunks, insert_rows, parameters};
 
@@ -36,6 +38,10 @@ static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 const SQLITE_READERS_MAX: u32 = 8;
 /// Connections to PostgreSQL, readers and writers together.
 const POSTGRES_CONNECTIONS_MAX: u32 = 16;
+/// Pages in the write-ahead log of SQLite after which it is folded back: 16 MB, seldom enough that an alarm rarely meets that.
+const SQLITE_LOG_PAGES: usize = 4_000;
+/// The log's length at that point: 4 KiB and a frame's header a page, and a large transaction beyond.
+const SQLITE_LOG_BYTES: usize = (SQLITE_LOG_PAGES + 200) * (4_096 + 24);
 /// How long a caller waits for a connection before the request fails as "busy".
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -86,6 +92,7 @@ impl Store {
     }
 
     async fn open_sqlite(path: &Path) -> Result<Self, sqlx::Error> {
+        reserve_log(path)?;
         let options: AnyConnectOptions = format!("sqlite://{}?mode=rwc", path.display()).parse()?;
         let writer = sqlite_pool(1).connect_with(options.clone()).await?;
         let reader = sqlite_pool(SQLITE_READERS_MAX).connect_with(options).await?;
@@ -141,18 +148,38 @@ impl Store {
     }
 }
 
+/// Gives the write-ahead log its space before the first commit needs it: syncing a file that has just grown means to write the
+/// file system's own journal too, about once more the same wait. SQLite takes a log of zeros for an empty one, and keeps its
+/// length until the database is closed; beside an empty database it would take the log away again.
+fn reserve_log(path: &Path) -> std::io::Result<()> {
+    if !path.metadata().is_ok_and(|database| database.len() > 0) {
+        return Ok(());
+    }
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    match File::options().write(true).create_new(true).open(&log) {
+        Ok(mut log) => {
+            log.write_all(&vec![0; SQLITE_LOG_BYTES])?;
+            log.sync_all()
+        }
+        // A log that is there holds commits.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 fn sqlite_pool(connections: u32) -> AnyPoolOptions {
     AnyPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT).after_connect(
         |connection, _| {
             Box::pin(async move {
-                // `full`: a commit that was acknowledged must outlive a power cut. The write-ahead log is folded back
-                // every 4,000 pages (16 MB), seldom enough that an alarm rarely meets a checkpoint.
-                connection
-                    .execute(
-                        "pragma journal_mode = wal; pragma synchronous = full; pragma foreign_keys = on; \
-                         pragma busy_timeout = 10000; pragma wal_autocheckpoint = 4000; pragma cache_size = -16000;",
-                    )
-                    .await?;
+                // `full`: a commit that was acknowledged must outlive a power cut.
+                let pragmas = format!(
+                    "pragma journal_mode = wal; pragma synchronous = full; pragma foreign_keys = on; \
+                     pragma busy_timeout = 10000; pragma wal_autocheckpoint = {SQLITE_LOG_PAGES}; \
+                     pragma cache_size = -16000;"
+                );
+                // Made of literals and numbers only.
+                connection.execute(AssertSqlSafe(pragmas)).await?;
                 Ok(())
             })
         },

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use sqlx::Row;
 
 use super::testing::each_store;
+use super::{Store, StoreLocation};
 
 /// The migrations of the two databases are written twice; this is what keeps them the same.
 #[test]
@@ -85,4 +86,23 @@ async fn a_dropped_transaction_leaves_nothing() {
         assert_eq!(value, 0);
     })
     .await;
+}
+
+#[tokio::test]
+async fn the_log_has_its_space_before_it_is_needed_and_commits_outlive_that() {
+    let folder = std::env::temp_dir().join(format!("tongluo-log-{}", crate::ids::opaque()));
+    std::fs::create_dir(&folder).unwrap();
+    let location = StoreLocation::Sqlite(folder.join("hub.db"));
+    let log_bytes = || std::fs::metadata(folder.join("hub.db-wal")).map_or(0, |log| log.len());
+    for round in 0..3 {
+        let store = Store::open(&location).await.unwrap();
+        assert_eq!(log_bytes() > 16_000_000, round > 0, "an empty database begins without");
+        let mut transaction = store.begin().await.unwrap();
+        sqlx::query("update counter set value = value + 1").execute(&mut *transaction).await.unwrap();
+        transaction.commit().await.unwrap();
+        let read = sqlx::query_scalar::<_, i64>("select value from counter where name = 'event'");
+        assert_eq!(read.fetch_one(store.reader()).await.unwrap(), round + 1);
+        store.close().await;
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
 }
