@@ -10,7 +10,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::account::{self, User, UserCreate, UserPatch};
-use super::{Identity, cookie, login, peer, store};
+use super::{Identity, cookie, login, own_password, peer, store};
 use crate::clock;
 use crate::ids::{AccountId, RegionCode};
 use crate::viewer::{Right, Role, Viewer};
@@ -24,6 +24,7 @@ const BODY_BYTES_MAX: usize = 4 * 1024;
 pub fn routes() -> OpenApiRouter<Identity> {
     OpenApiRouter::new()
         .routes(routes!(log_in, who_am_i, log_out))
+        .routes(routes!(change_password))
         .routes(routes!(list_users, create_user))
         .routes(routes!(change_user))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
@@ -37,6 +38,18 @@ struct LogIn {
     username: String,
     #[schema(format = Password)]
     password: String,
+}
+
+/// Another password for whoever is logged in.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct PasswordChange {
+    /// The present one.
+    #[schema(format = Password)]
+    current: String,
+    /// 10–128 characters.
+    #[schema(format = Password)]
+    new: String,
 }
 
 /// The person who is logged in.
@@ -108,6 +121,20 @@ async fn log_out(
     }
     let cookie = cookie::clear(peer::is_secure(&extensions, &headers));
     Ok((StatusCode::NO_CONTENT, AppendHeaders([(header::SET_COOKIE, cookie)])))
+}
+
+/// Change one's own password. Ends one's other sessions.
+#[utoipa::path(put, path = "/api/v1/session/password", tag = "identity", request_body = PasswordChange, responses(
+    (status = NO_CONTENT),
+    (status = "4XX", body = ProblemDocument, content_type = "application/problem+json")
+))]
+async fn change_password(
+    State(identity): State<Identity>,
+    viewer: Viewer,
+    Json(request): Json<PasswordChange>,
+) -> Result<StatusCode, Problem> {
+    own_password::change(&identity, &viewer, request.current, request.new, clock::utc_ms()).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// The accounts of the viewer's region.

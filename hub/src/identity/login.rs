@@ -18,7 +18,7 @@ use crate::web::Problem;
 /// Failures per address: an office behind one address mistypes now and then.
 const ADDRESS_LIMIT: Limit = Limit { free: 10, wait_ms_max: 5 * 60 * 1000, window_ms: 15 * 60 * 1000 };
 /// Failures per account.
-const ACCOUNT_LIMIT: Limit = Limit { free: 5, wait_ms_max: 2 * 60 * 1000, window_ms: 15 * 60 * 1000 };
+pub(super) const ACCOUNT_LIMIT: Limit = Limit { free: 5, wait_ms_max: 2 * 60 * 1000, window_ms: 15 * 60 * 1000 };
 /// Most characters of a user name; longer ones are nobody's.
 pub(super) const USERNAME_CHARS_MAX: usize = 32;
 

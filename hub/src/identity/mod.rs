@@ -12,6 +12,7 @@ mod guard;
 mod http;
 pub mod limit;
 mod login;
+mod own_password;
 mod password;
 mod peer;
 mod session;

@@ -143,6 +143,33 @@ pub(super) async fn delete_sessions(connection: &mut AnyConnection, account: &Ac
     Ok(())
 }
 
+/// Ends every session of an account but one.
+pub(super) async fn delete_other_sessions(
+    connection: &mut AnyConnection,
+    account: &AccountId,
+    kept_sha256: &[u8; 32],
+) -> Result<(), sqlx::Error> {
+    sqlx::query("delete from session where account_id = $1 and token_sha256 <> $2")
+        .bind(account.as_str())
+        .bind(kept_sha256.to_vec())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+pub(super) async fn set_password(
+    connection: &mut AnyConnection,
+    account: &AccountId,
+    password_hash: &str,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("update account set password_hash = $2 where id = $1")
+        .bind(account.as_str())
+        .bind(password_hash)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
 /// Removes sessions that have ended by themselves. Returns how many.
 pub(super) async fn expire_sessions(connection: &mut AnyConnection, now_ms: i64) -> Result<u64, sqlx::Error> {
     let result = sqlx::query("delete from session where expires_ms <= $1").bind(now_ms).execute(connection).await?;

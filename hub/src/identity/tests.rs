@@ -403,3 +403,37 @@ async fn store_id(store: &Store, username: &str) -> Value {
         .unwrap();
     json!(id)
 }
+
+#[tokio::test]
+async fn people_change_their_own_password_and_their_other_sessions_end() {
+    const NEW: &str = "horse battery staple";
+    each_store(async |store| {
+        let (hub, password) = Hub::new(&store).await;
+        let desk = hub.logged_in("admin", &password).await;
+        let phone = hub.logged_in("admin", &password).await;
+        let change = async |current: &str, new: &str| {
+            desk.ask("PUT", "/api/v1/session/password", json!({ "current": current, "new": new })).await
+        };
+        assert_eq!(change(&password, "short").await.status, StatusCode::UNPROCESSABLE_ENTITY);
+        assert_eq!(change("something else", NEW).await.status, StatusCode::UNPROCESSABLE_ENTITY);
+        assert_eq!(phone.who().await.status, StatusCode::OK, "a refused change changes nothing");
+        assert_eq!(change(&password, NEW).await.status, StatusCode::NO_CONTENT);
+        assert_eq!((desk.who().await.status, phone.who().await.status), (StatusCode::OK, StatusCode::UNAUTHORIZED));
+        assert_eq!(hub.browser("192.0.2.2").log_in("admin", &password).await.code(), "login.wrong");
+        hub.logged_in("admin", NEW).await;
+        // Whoever found an unlocked desk cannot try for long.
+        let mut last = change("a guess", &password).await.status;
+        for _ in 0..8 {
+            last = change("another guess", &password).await.status;
+        }
+        assert_eq!(last, StatusCode::TOO_MANY_REQUESTS);
+        let mut connection = store.reader().acquire().await.unwrap();
+        let told: i64 =
+            sqlx::query_scalar("select count(*) from audit where action = 'password.change' and outcome = 'done'")
+                .fetch_one(&mut *connection)
+                .await
+                .unwrap();
+        assert_eq!(told, 1);
+    })
+    .await;
+}

@@ -37,6 +37,12 @@ fn classification() -> Vec<Classified> {
         route(&post, "/api/v1/session", Nothing, Some(json!({"username": "nobody", "password": "wrong"}))),
         route(&get, "/api/v1/session", Session, None),
         route(&delete, "/api/v1/session", Nothing, None),
+        route(
+            &Method::PUT,
+            "/api/v1/session/password",
+            Session,
+            Some(json!({"current": "not the present one", "new": "long-enough-password"})),
+        ),
         route(&get, "/api/v1/regions", Session, None),
         route(&post, "/api/v1/regions/import", right(Right::RegionManage), None),
         route(&get, "/api/v1/map", Session, None),
