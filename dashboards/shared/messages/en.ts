@@ -169,6 +169,7 @@ export const en: Messages = {
       ['1 / 2', 'open / closed alarms'],
       ['M / W / P / R', 'map / wall / playback / regions'],
       ['/', 'find on the map'],
+      ['B', 'play or pause the clip from before the press'],
       ['Esc', 'close a window'],
       ['?', 'show the keys'],
     ],
