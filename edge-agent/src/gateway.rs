@@ -3,13 +3,11 @@
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
-use tongluo_protocols::configuration::Configuration;
 use tongluo_protocols::event::{Event, Started};
 use tongluo_protocols::id::Lane;
 
@@ -18,7 +16,10 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::field::Field;
 use crate::fleet::Identity;
-use crate::journal::{Draft, Journal, Opened};
+use crate::fleet::desired::{self, Desired, Present};
+use crate::journal::{Draft, Journal, Opened, OrderMemory};
+use crate::mqtt::Connection;
+use crate::order::{Desk, Rooms};
 use crate::uplink::{Uplink, Vitals};
 use crate::{VERSION, event_body};
 
@@ -32,9 +33,10 @@ const ENROLMENT_LOOK_MS: u64 = 2_000;
 pub fn run(config: &Config, config_path: &Path, clock: Clock) -> anyhow::Result<()> {
     let credentials = config.lan_credentials(config_path)?;
     make_data_dir(&config.data_dir)?;
-    let Opened { journal, memory, closing } = Journal::open(&config.data_dir, &config.journal, clock)?;
-    let (_configure, configurations) = watch::channel(Arc::new(Configuration::default()));
-    let cameras = camera::Cameras::start(&config.camera, &config.data_dir, configurations, clock)?;
+    let Opened { journal, mut memory, closing } = Journal::open(&config.data_dir, &config.journal, clock)?;
+    let orders = std::mem::take(&mut memory.orders);
+    let present = desired::load(&config.data_dir);
+    let cameras = camera::Cameras::start(&config.camera, &config.data_dir, present.subscribe(), clock)?;
     let reports = cameras.reports;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = LocalSet::new();
@@ -47,7 +49,9 @@ pub fn run(config: &Config, config_path: &Path, clock: Clock) -> anyhow::Result<
         tokio::task::spawn_local(tell_cameras(journal.clone(), reports));
         let mut field = tokio::task::spawn_local(field.run(connection, stopped.clone()));
         let mut confirmer = tokio::task::spawn_local(confirmer.run());
-        let mut uplink = tokio::task::spawn_local(uplink(config.data_dir.clone(), journal, vitals, clock, stopped));
+        let memory = (orders, present);
+        let uplink = uplink(config.data_dir.clone(), memory, journal, vitals, clock, stopped);
+        let mut uplink = tokio::task::spawn_local(uplink);
         tracing::info!(gateway.start_ms = clock.mono_ms(), gateway.version = VERSION, "the gateway is running");
         // A task that ends by itself has met a bug. A gateway that looks alive and hears nothing would be worse than one
         // that ends and is started again.
@@ -73,15 +77,16 @@ pub fn run(config: &Config, config_path: &Path, clock: Clock) -> anyhow::Result<
 /// Waits until the gateway is enrolled, then keeps the journal replicated.
 async fn uplink(
     data_dir: std::path::PathBuf,
+    memory: (OrderMemory, Present),
     journal: Journal,
     vitals: Rc<Vitals>,
     clock: Clock,
     mut stop: watch::Receiver<bool>,
 ) {
     let mut told = false;
-    let (uplink, connection) = loop {
+    let (uplink, connection, desired) = loop {
         match Identity::load(&data_dir) {
-            Ok(Some(identity)) => match Uplink::new(&identity, journal.clone(), vitals.clone(), clock) {
+            Ok(Some(identity)) => match prepare(&identity, &data_dir, &memory, &journal, &vitals, clock) {
                 Ok(prepared) => {
                     tracing::info!(
                         site.id = identity.site_id,
@@ -109,7 +114,25 @@ async fn uplink(
             _ = stop.wait_for(|stop| *stop) => return,
         }
     };
-    uplink.run(connection, stop).await;
+    tokio::select! {
+        () = uplink.run(connection, stop) => {}
+        () = desired.run() => {}
+    }
+}
+
+/// Everything that an enrolled gateway does with its hub.
+fn prepare(
+    identity: &Identity,
+    data_dir: &Path,
+    (orders, present): &(OrderMemory, Present),
+    journal: &Journal,
+    vitals: &Rc<Vitals>,
+    clock: Clock,
+) -> anyhow::Result<(Uplink, Connection, Desired)> {
+    let (desired, following) = Desired::new(identity, data_dir, present.clone(), journal.clone(), clock)?;
+    let desk = Desk::new(identity, orders.clone(), journal.clone(), Rooms { following })?;
+    let (uplink, connection) = Uplink::new(identity, journal.clone(), desk, vitals.clone(), clock)?;
+    Ok((uplink, connection, desired))
 }
 
 /// Journals what is to be said of cameras. A report that the journal sheds comes again within ten minutes.

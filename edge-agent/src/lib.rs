@@ -8,7 +8,8 @@
 //! | [`journal`] | they are committed to disk, each exactly once                                            |
 //! | [`uplink`]  | the journal is replicated to the hub, and the hub's orders are received                  |
 //! | `camera`    | pictures into memory and onto disk, and what is wrong with each camera                   |
-//! | [`fleet`]   | how the gateway got its identity                                                         |
+//! | `order`     | what the hub orders is looked at, and handed to the room that carries it out             |
+//! | [`fleet`]   | how the gateway got its identity, and the configuration it follows                       |
 //!
 //! Rooms that later capabilities open, as `ARCHITECTURE.md` draws them: `alarm` (local response), `media`, `broadcast`,
 //! `speaker` and `local` (the page in the village's own network).
@@ -27,6 +28,7 @@ pub mod fleet;
 pub mod gateway;
 mod journal;
 mod mqtt;
+mod order;
 #[cfg(test)]
 mod testing;
 mod uplink;

@@ -17,7 +17,7 @@ use serde_json::json;
 use crate::broker::Broker;
 use crate::content::Content;
 use crate::identity::remote_address;
-use crate::link::IntakeGauges;
+use crate::link::{DownGauges, IntakeGauges, Outbox};
 use crate::live::Live;
 use crate::store::Store;
 use crate::web::Problem;
@@ -35,6 +35,10 @@ pub struct MetricsRoom {
     pub intake: IntakeGauges,
     /// Files from and for gateways.
     pub content: Content,
+    /// Orders on their way.
+    pub down: DownGauges,
+    /// Orders that wait.
+    pub outbox: Outbox,
 }
 
 /// `/metrics` and `/healthz`.
@@ -54,7 +58,9 @@ async fn metrics(State(room): State<MetricsRoom>, request: Request) -> Result<Re
     let (open_alarms, open_faults) = open_counts(&room.store).await?;
     let (contents, content_bytes) = room.content.totals().await?;
     let mut registry = Registry::with_prefix("tongluo_hub");
+    let orders_waiting = room.outbox.waiting(&room.store).await?;
     room.intake.register(&mut registry);
+    room.down.register(&mut registry);
     let broker = room.broker.stats();
     let gauges = [
         ("alarms_open", "Alarms that nobody has closed", open_alarms),
@@ -65,6 +71,8 @@ async fn metrics(State(room): State<MetricsRoom>, request: Request) -> Result<Re
         ("contents", "Files from and for gateways", contents),
         ("content_bytes", "What they take", content_bytes),
         ("content_uploads", "Uploads from gateways under way", room.content.uploads() as i64),
+        ("gateways_listening", "Gateways that take orders", room.outbox.listening() as i64),
+        ("orders_waiting", "Orders that their gateways have not committed", orders_waiting),
         ("broker_waiting", "Messages from gateways that wait for the ledger", broker.waiting as i64),
     ];
     for (name, help, value) in gauges {

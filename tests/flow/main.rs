@@ -1,6 +1,7 @@
 //! Whole stories with the real programs: hub, gateway, mosquitto, PostgreSQL, on loopback.
 
 mod bad_input;
+mod configuration;
 mod enrolment;
 mod house;
 mod outage;

@@ -110,6 +110,7 @@ fn the_level_of_an_earlier_run_decides_what_the_first_message_means() {
     let remember = |raised| Memory {
         directory: vec![("yard/button".to_owned(), KEY.parse().unwrap())],
         alarm_levels: vec![(KEY.parse().unwrap(), raised)],
+        ..Memory::default()
     };
     let sos = message(TOPIC, r#"{"sos":true}"#);
     let mut was_quiet = Machine::new(600, remember(false));

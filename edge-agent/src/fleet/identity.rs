@@ -124,7 +124,7 @@ fn read_if_there(path: &Path) -> Result<Option<String>, IdentityError> {
 }
 
 /// Replaces a file by rename, readable by its owner only, on disk before this returns.
-fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), IdentityError> {
+pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), IdentityError> {
     let temporary = path.with_extension("new");
     let write = || {
         // A leftover may have been created with another mode: start from nothing.

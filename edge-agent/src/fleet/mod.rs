@@ -5,8 +5,11 @@
 //! whose chain holds the CA that the claim names by fingerprint ([`tls`]). What came back is kept as one file ([`Identity`]),
 //! written whole or not at all. An enrolment that was cut half-way is repeated with the same key and code, which the hub answers
 //! the same way.
+//!
+//! Once it is enrolled it follows the configuration that the hub orders ([`desired`]).
 
 mod claim;
+pub(crate) mod desired;
 mod enrolment;
 mod identity;
 pub(crate) mod tls;

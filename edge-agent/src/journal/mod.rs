@@ -16,6 +16,7 @@
 
 mod damage;
 mod house;
+mod received;
 mod shelf;
 mod space;
 mod store;
@@ -96,6 +97,43 @@ pub(crate) enum Fact {
     AlarmLevel(DeviceKey, bool),
     /// No event key that starts so will come again.
     SettledAll(&'static str),
+    /// How far an order of the hub's has got.
+    Order(StreamKey, Sequence, OrderState),
+    /// The counter of the last order that was taken of an issuer in a lane.
+    OrderFloor(String, Lane, u64),
+}
+
+/// How far an order of the hub's has got.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum OrderState {
+    /// Committed, and not looked at.
+    Waiting,
+    /// To be carried out, and not finished.
+    Admitted,
+    /// Nothing is left to do.
+    Done,
+    /// It was not carried out, and the hub was told why.
+    Refused,
+}
+
+impl OrderState {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Admitted => "admitted",
+            Self::Done => "done",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// What was remembered of the hub's orders.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct OrderMemory {
+    /// Orders that were committed and not finished, in the order in which they came.
+    pub(crate) unfinished: Vec<(StreamKey, Entry, OrderState)>,
+    /// Issuer, lane, and the counter of the last order that was taken.
+    pub(crate) floors: Vec<(String, Lane, u64)>,
 }
 
 /// What was remembered from earlier lives of the journal.
@@ -103,6 +141,7 @@ pub(crate) enum Fact {
 pub(crate) struct Memory {
     pub(crate) directory: Vec<(String, DeviceKey)>,
     pub(crate) alarm_levels: Vec<(DeviceKey, bool)>,
+    pub(crate) orders: OrderMemory,
 }
 
 /// What became of a draft.

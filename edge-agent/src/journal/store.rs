@@ -11,10 +11,20 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use tongluo_protocols::id::{BootId, DeviceKey, Epoch, Lane, Sequence, StreamKey};
 use tongluo_protocols::link::BATCH_ENTRIES_MAX;
 
-use super::{Entry, Memory, Received, Stream};
+use super::{Entry, Memory, Stream};
 
-/// The layout below, in `user_version`. A file with another number is set aside like a damaged one.
-const LAYOUT: i32 = 1;
+/// The layout below, in `user_version`. A file with a number that is not known here is set aside like a damaged one.
+const LAYOUT: i32 = 2;
+
+/// What layout 2 has and layout 1 had not: how far the orders of each issuer were taken.
+const ORDER_FLOOR: &str = "
+    create table order_floor (
+        issuer text not null,
+        lane integer not null,
+        counter integer not null,           -- of the last order that was taken; a lesser or equal one is a repeat
+        constraint order_floor_key primary key (issuer, lane)
+    ) strict, without rowid;
+";
 
 const SCHEMA: &str = "
     create table stream (
@@ -77,7 +87,7 @@ const SCHEMA: &str = "
         mono_ms integer not null,
         kind integer not null,
         body blob not null,
-        state text not null,                -- 'unknown': a kind that this program does not know, kept as it came
+        state text not null,                -- of an order: see OrderState
         constraint received_entry_key unique (lane, epoch, sequence)
     ) strict;
 
@@ -97,7 +107,7 @@ const SCHEMA: &str = "
 
 /// The open file.
 pub(super) struct Store {
-    connection: Connection,
+    pub(super) connection: Connection,
     /// A second way to the file, to lengthen it. It is declared last, so that it closes last: closing it would give up the
     /// process's locks on the file.
     file: File,
@@ -136,9 +146,14 @@ impl Store {
         if layout == 0 {
             let tables: i64 = connection.query_row("select count(*) from sqlite_schema", [], |row| row.get(0))?;
             if tables == 0 {
-                connection.execute_batch(&format!("begin; {SCHEMA} pragma user_version = {LAYOUT}; commit;"))?;
+                connection
+                    .execute_batch(&format!("begin; {SCHEMA} {ORDER_FLOOR} pragma user_version = {LAYOUT}; commit;"))?;
                 return Self::bounded(connection, path);
             }
+        }
+        if layout == 1 {
+            connection.execute_batch(&format!("begin; {ORDER_FLOOR} pragma user_version = {LAYOUT}; commit;"))?;
+            return Self::bounded(connection, path);
         }
         if layout != LAYOUT {
             let message = format!("its layout is {layout}, this program's is {LAYOUT}");
@@ -366,7 +381,7 @@ impl Store {
             .prepare("select device, raised from alarm_level")?
             .query_map([], |row| Ok((device(row, 0)?, row.get(1)?)))?
             .collect::<Result<_, _>>()?;
-        Ok(Memory { directory, alarm_levels })
+        Ok(Memory { directory, alarm_levels, orders: self.order_memory()? })
     }
 
     pub(super) fn replace_directory(&self, names: &[(String, DeviceKey)]) -> rusqlite::Result<()> {
@@ -383,59 +398,6 @@ impl Store {
         self.connection
             .prepare_cached("insert or replace into alarm_level (device, raised) values (?1, ?2)")?
             .execute(params![device.as_str(), raised])
-            .map(drop)
-    }
-
-    // What the hub sent.
-
-    pub(super) fn watermark(&self, key: StreamKey) -> rusqlite::Result<Sequence> {
-        self.connection
-            .prepare_cached("select committed from received_stream where lane = ?1 and epoch = ?2")?
-            .query_row(params![key.lane.number(), key.epoch.get()], |row| row.get(0))
-            .optional()
-            .map(|committed| committed.unwrap_or(0))
-    }
-
-    /// Entries, what was lost before them, and the watermark after them.
-    pub(super) fn receive(&self, received: &Received) -> rusqlite::Result<()> {
-        let (lane, epoch) = (received.key.lane.number(), received.key.epoch.get());
-        for entry in &received.entries {
-            self.connection
-                .prepare_cached(
-                    "insert into received_entry
-                         (lane, epoch, sequence, boot_id, wall_ms, mono_ms, kind, body, state)
-                     values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'unknown')",
-                )?
-                .execute(params![
-                    lane,
-                    epoch,
-                    entry.sequence,
-                    entry.boot_id.get(),
-                    entry.wall_ms,
-                    entry.mono_ms,
-                    entry.kind,
-                    entry.body
-                ])?;
-        }
-        if let Some((from, to)) = received.lost {
-            self.connection
-                .prepare_cached(
-                    "insert or replace into received_lost (lane, epoch, from_sequence, to_sequence)
-                     values (?1, ?2, ?3, ?4)",
-                )?
-                .execute(params![lane, epoch, from, to])?;
-        }
-        self.connection
-            .prepare_cached("insert or replace into received_stream (lane, epoch, committed) values (?1, ?2, ?3)")?
-            .execute(params![lane, epoch, received.committed_after])
-            .map(drop)
-    }
-
-    /// Keeps the newest `count_max` entries of the hub's.
-    pub(super) fn bound_received(&self, count_max: i64) -> rusqlite::Result<()> {
-        self.connection
-            .prepare_cached("delete from received_entry where id <= (select max(id) from received_entry) - ?1")?
-            .execute([count_max])
             .map(drop)
     }
 
@@ -525,7 +487,7 @@ impl Store {
     }
 }
 
-fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
+pub(super) fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
     Ok(Entry {
         sequence: row.get(0)?,
         boot_id: BootId::new(row.get(1)?).map_err(|error| conversion(1, error))?,
@@ -537,12 +499,12 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
 }
 
 /// A stream's key from two neighbouring columns.
-fn key(row: &Row<'_>, column: usize) -> rusqlite::Result<StreamKey> {
+pub(super) fn key(row: &Row<'_>, column: usize) -> rusqlite::Result<StreamKey> {
     let lane = Lane::from_number(row.get(column)?).map_err(|error| conversion(column, error))?;
     let epoch = Epoch::new(row.get(column + 1)?).map_err(|error| conversion(column + 1, error))?;
     Ok(StreamKey { lane, epoch })
 }
 
-fn conversion(column: usize, error: tongluo_protocols::Error) -> rusqlite::Error {
+pub(super) fn conversion(column: usize, error: tongluo_protocols::Error) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Null, Box::new(error))
 }

@@ -395,9 +395,23 @@ fn what_the_hub_sends_is_committed_with_its_watermark() {
     assert!(life.runtime.block_on(life.journal().receive(received(1..=2))));
     assert!(!life.runtime.block_on(life.journal().receive(received(2..=3))), "the same entry twice is refused whole");
     assert_eq!(life.runtime.block_on(life.journal().watermark(key)), Some(2));
+    // How far each order has got, and the counters, outlive the program.
+    let facts = [
+        Fact::Order(key, 1, OrderState::Done),
+        Fact::OrderFloor("root".to_owned(), Lane::Urgent, 7),
+        Fact::OrderFloor("root".to_owned(), Lane::Urgent, 5),
+    ];
+    for fact in facts {
+        life.runtime.block_on(life.journal().remember(fact)).unwrap();
+    }
     drop(life);
     let life = Life::open(dir.path(), &CONFIG);
     assert_eq!(life.runtime.block_on(life.journal().watermark(key)), Some(2));
+    let orders = &life.memory.orders;
+    let unfinished: Vec<_> =
+        orders.unfinished.iter().map(|(key, entry, state)| (*key, entry.sequence, *state)).collect();
+    assert_eq!(unfinished, [(key, 2, OrderState::Waiting)]);
+    assert_eq!(orders.floors, [("root".to_owned(), Lane::Urgent, 7)], "a floor is never lowered");
 }
 
 #[test]

@@ -373,6 +373,8 @@ impl Writer {
             Fact::Directory(names) => self.store.replace_directory(names),
             Fact::AlarmLevel(device, raised) => self.store.put_alarm_level(*device, *raised),
             Fact::SettledAll(start) => self.store.forget_sources_starting(start),
+            Fact::Order(key, sequence, state) => self.store.put_order_state(*key, *sequence, *state),
+            Fact::OrderFloor(issuer, lane, counter) => self.store.put_order_floor(issuer, *lane, *counter),
         }
     }
 

@@ -1,6 +1,5 @@
-//! What the hub sends: judged by the pure [`Receiver`], committed with its watermark, then acknowledged.
-//!
-//! No kind of order is known yet. Whatever comes is kept as it came, flagged as unknown, and acknowledged: nothing blocks a lane.
+//! What the hub sends: judged by the pure [`Receiver`], committed with its watermark, then acknowledged, whatever it is: nothing
+//! blocks a lane. What it means is the concern of [`crate::order`].
 
 use tongluo_protocols::id::StreamKey;
 use tongluo_protocols::link::{Ack, BatchView, Receiver, STREAMS_MAX};
@@ -14,8 +13,9 @@ pub(super) struct Down {
 }
 
 impl Down {
-    /// Takes a batch in. Answers with the acknowledgement once it is on disk; `None` if there is nothing to acknowledge.
-    pub(super) async fn take(&mut self, journal: &Journal, payload: &[u8]) -> Option<Ack> {
+    /// Takes a batch in. Answers with the acknowledgement once it is on disk, and with the entries that are new; `None` if there
+    /// is nothing to acknowledge.
+    pub(super) async fn take(&mut self, journal: &Journal, payload: &[u8]) -> Option<(Ack, Vec<Entry>)> {
         let batch = match BatchView::parse(payload) {
             Ok(batch) => batch,
             Err(error) => {
@@ -26,28 +26,25 @@ impl Down {
         let key = batch.key();
         let mut receiver = self.receiver(journal, key).await?;
         let offer = receiver.offer(batch.extent());
+        let mut new = Vec::new();
         if !offer.is_settled() {
             let entries: Vec<Entry> = batch.entries().skip(offer.skip).take(offer.take).map(entry).collect();
             let received = Received {
                 key,
                 committed_after: offer.committed_after,
                 lost: offer.lost.map(|lost| (lost.from, lost.to)),
-                entries,
+                entries: entries.clone(),
             };
-            let count = received.entries.len();
             if !journal.receive(received).await {
                 return None;
             }
-            tracing::warn!(
-                down.count = count,
-                "orders of an unknown kind were kept; this program cannot carry them out"
-            );
+            new = entries;
         }
         receiver.commit(&offer);
         if let Some((_, known)) = self.receivers.iter_mut().find(|(of, _)| *of == key) {
             *known = receiver;
         }
-        Some(offer.ack(key))
+        Some((offer.ack(key), new))
     }
 
     async fn receiver(&mut self, journal: &Journal, key: StreamKey) -> Option<Receiver> {

@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::fleet::{Identity, tls};
 use crate::journal::Journal;
 use crate::mqtt::{self, Client, Connection, Happened};
+use crate::order::Desk;
 
 /// Shorter than the pause between beats, so that a quiet connection is really asked whether it lives: the client restarts this
 /// timer whenever it sends anything.
@@ -56,6 +57,7 @@ pub(crate) struct Uplink {
     sender: Sender,
     following: Following,
     down: Down,
+    desk: Desk,
     connected: bool,
     beat_at_ms: Option<u64>,
     /// Whether the present absence of the hub was logged.
@@ -67,6 +69,7 @@ impl Uplink {
     pub(crate) fn new(
         identity: &Identity,
         journal: Journal,
+        desk: Desk,
         vitals: Rc<Vitals>,
         clock: Clock,
     ) -> anyhow::Result<(Self, Connection)> {
@@ -89,6 +92,7 @@ impl Uplink {
             sender: Sender::new(SenderConfig::default()),
             following: Following::default(),
             down: Down::default(),
+            desk,
             connected: false,
             beat_at_ms: None,
             absence_told: false,
@@ -106,6 +110,7 @@ impl Uplink {
                 }
             }
         });
+        self.desk.resume().await;
         let shelf = self.journal.shelf().clone();
         loop {
             self.follow().await;
@@ -197,12 +202,13 @@ impl Uplink {
                 Err(error) => tracing::warn!(up.error = %error, "an acknowledgement of the hub's cannot be read"),
             }
         } else if topic == self.topics.down.as_bytes()
-            && let Some(ack) = self.down.take(&self.journal, &publish.payload).await
+            && let Some((ack, orders)) = self.down.take(&self.journal, &publish.payload).await
         {
             let mut buffer = vec![0; Ack::BYTES_MAX];
             let length = ack.emit(&mut buffer).expect("a buffer of this length takes any ack");
             buffer.truncate(length);
             let _ = self.client.publish(&self.topics.down_ack, buffer, QoS::AtLeastOnce);
+            self.desk.take(ack.key, &orders).await;
         }
     }
 

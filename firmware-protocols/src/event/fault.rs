@@ -38,6 +38,8 @@ pub mod code {
     pub const DEVICE_UNAVAILABLE: &str = "device.unavailable";
     /// The village's radio server stopped.
     pub const BRIDGE_OFFLINE: &str = "bridge.offline";
+    /// The gateway was ordered something that it does not carry out; the detail says why.
+    pub const ORDER_REFUSED: &str = "order.refused";
     /// The gateway's wall clock jumped or disagrees with its peers.
     pub const CLOCK_OFF: &str = "clock.off";
 }

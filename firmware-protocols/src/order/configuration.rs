@@ -6,7 +6,7 @@ use crate::Error;
 use crate::cbor;
 
 /// Follow the configuration whose SHA-256 the order names as its content: fetch it, check it, put it in the place of the
-/// present one. A lower revision than the present one is overtaken and changes nothing.
+/// present one. The newest order counts, by its counter; the revision is for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct ConfigurationOrder {

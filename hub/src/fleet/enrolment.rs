@@ -11,7 +11,7 @@ use sqlx::AnyConnection;
 use super::FleetRoom;
 use super::claim::{self, CLAIM_MS, WhyNot, Worth};
 use super::request::{GatewayKey, RequestRefused, read_request};
-use super::{presence, store, view};
+use super::{configuration, presence, store, view};
 use crate::audit;
 use crate::identity::limit::{self, Limit};
 use crate::identity::{Right, Viewer};
@@ -181,6 +181,7 @@ async fn enrol_within(
             let issued = room.authority.issue(&site, &gateway, key, now_ms)?;
             let former = store::revoke(connection, now_ms, &site, "replaced").await?;
             presence::forget(connection, &site).await?;
+            configuration::begin_anew(connection, now_ms, &site).await?;
             store::insert_certificate(connection, now_ms, &site, &gateway, &issued).await?;
             store::use_claim(connection, now_ms, &claim.id, &key.sha256, &issued.serial).await?;
             let detail =

@@ -10,7 +10,7 @@ use utoipa_axum::routes;
 
 use super::device::{self, DeviceChange};
 use super::view::{self, DeviceView, SiteView};
-use super::{FleetRoom, claim, enrolment, store};
+use super::{FleetRoom, claim, configuration, enrolment, store};
 use crate::audit;
 use crate::clock;
 use crate::identity::{Right, Viewer, remote_address};
@@ -247,6 +247,7 @@ async fn change_site(
     let mut transaction = room.store.begin().await?;
     let region = enrolment::held_site(&mut transaction, &viewer, &id).await?;
     store::update_site(&mut transaction, &id, name.as_deref(), patch.latitude, patch.longitude).await?;
+    configuration::mark(&mut transaction, now_ms, &id).await?;
     let line = audit::Record::done(&viewer, "site.change", id.as_str(), &region);
     audit::record(&mut transaction, now_ms, line).await?;
     let view = enrolment::append_site(&mut transaction, now_ms, &id).await?;
@@ -383,6 +384,8 @@ async fn change_device(
     let known = view::device(&mut transaction, &id).await?.ok_or_else(Problem::not_found)?;
     viewer.require_region(&known.region_code)?;
     device::change(&mut transaction, &id, &change).await?;
+    // Which cameras look at it is a matter of where it is.
+    configuration::mark(&mut transaction, now_ms, &known.site_id).await?;
     let line = audit::Record::done(&viewer, "device.change", id.as_str(), &known.region_code);
     audit::record(&mut transaction, now_ms, line).await?;
     let view = view::device(&mut transaction, &id).await?.ok_or_else(Problem::not_found)?;

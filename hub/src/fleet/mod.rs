@@ -7,6 +7,7 @@
 
 mod authority;
 mod claim;
+pub mod configuration;
 pub mod device;
 mod enrolment;
 mod http;

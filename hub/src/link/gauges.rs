@@ -20,6 +20,31 @@ pub struct IntakeGauges {
     pub failures: Counter,
 }
 
+/// Counts of the way down since the hub started; clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct DownGauges {
+    /// Batches handed to the broker.
+    pub batches: Counter,
+    /// Entries in them, repeated ones each time.
+    pub entries: Counter,
+    /// Acknowledgements of gateways.
+    pub acks: Counter,
+}
+
+impl DownGauges {
+    /// Adds the counts to what `/metrics` shows.
+    pub fn register(&self, registry: &mut Registry) {
+        let counters = [
+            ("down_batches", "Batches of orders handed to the broker", &self.batches),
+            ("down_entries", "Orders in them, repeated ones each time", &self.entries),
+            ("down_acks", "Acknowledgements of orders", &self.acks),
+        ];
+        for (name, help, counter) in counters {
+            registry.register(name, help, counter.clone());
+        }
+    }
+}
+
 impl IntakeGauges {
     /// Adds the counts to what `/metrics` shows.
     pub fn register(&self, registry: &mut Registry) {

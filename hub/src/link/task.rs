@@ -16,6 +16,7 @@ use tongluo_protocols::link::{Ack, BatchView};
 
 use super::beat::{self, Beats};
 use super::gauges::IntakeGauges;
+use super::outbox::Outbox;
 use super::poison;
 use super::store;
 use super::take::{Application, Incoming, Lateness};
@@ -42,6 +43,7 @@ pub struct Intake {
     store: Store,
     live: Live,
     broker: Arc<Broker>,
+    outbox: Outbox,
     gauges: IntakeGauges,
     lateness: Lateness,
     beats: Beats,
@@ -83,11 +85,12 @@ impl Backlog {
 
 impl Intake {
     /// An intake; nothing is taken until [`Intake::run`] is called.
-    pub fn new(store: Store, live: Live, broker: Arc<Broker>, late_after_ms: i64) -> Self {
+    pub fn new(store: Store, live: Live, broker: Arc<Broker>, outbox: Outbox, late_after_ms: i64) -> Self {
         Self {
             store,
             live,
             broker,
+            outbox,
             gauges: IntakeGauges::default(),
             lateness: Lateness::new(late_after_ms),
             beats: Beats::default(),
@@ -135,12 +138,25 @@ impl Intake {
         match arrival {
             Arrival::Message { site, leaf: UpLeaf::Up, payload } => self.sort_batch(backlog, site, payload),
             Arrival::Message { site, leaf: UpLeaf::Beat, payload } => {
+                self.outbox.heard(&site);
                 backlog.signs.push_back((site, Sign::Beat(payload)))
             }
-            Arrival::Online { site } => backlog.signs.push_back((site, Sign::Online)),
-            Arrival::Offline { site } => backlog.signs.push_back((site, Sign::Offline)),
-            // Presence comes from the broker itself, and there are no orders yet whose acks could come.
-            Arrival::Message { leaf: UpLeaf::State | UpLeaf::DownAck, .. } => {}
+            Arrival::Message { site, leaf: UpLeaf::DownAck, payload } => {
+                if let Err(error) = self.outbox.acked(&site, &payload) {
+                    self.gauges.malformed.inc();
+                    tracing::warn!(site.id = %site, %error, "An acknowledgement of orders cannot be read");
+                }
+            }
+            Arrival::Online { site } => {
+                self.outbox.lost(&site);
+                backlog.signs.push_back((site, Sign::Online));
+            }
+            Arrival::Offline { site } => {
+                self.outbox.lost(&site);
+                backlog.signs.push_back((site, Sign::Offline));
+            }
+            // Presence comes from the broker itself.
+            Arrival::Message { leaf: UpLeaf::State, .. } => {}
         }
     }
 

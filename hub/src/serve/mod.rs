@@ -20,18 +20,20 @@ use crate::audit::{self, AuditRoom};
 use crate::broker::{Arrivals, Broker, BrokerConfig, Credentials, Gate};
 use crate::clock;
 use crate::config::Config;
+use crate::configuration::{self, ConfigurationRoom, Configurations, Contributor};
 use crate::content::{self, Content};
 use crate::fault::{self, FaultRoom};
 use crate::fleet::{self, Addresses, Authority, FleetRoom, Roster};
 use crate::gateways::{self, Gateways};
 use crate::identity::{self, AllowedHosts, Identity};
 use crate::ids::SiteId;
-use crate::link::Intake;
+use crate::link::{self, DownLane, Intake, Outbox};
 use crate::live::{self, Live, LiveRoom};
 use crate::lock::DataLock;
 use crate::map::{self, MapRoom};
 use crate::metrics::{self, MetricsRoom};
 use crate::open_files;
+use crate::order::Orders;
 use crate::region::{self, RegionRoom};
 use crate::seal::Seal;
 use crate::store::Store;
@@ -149,24 +151,35 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         live: LiveRoom { live: live.clone(), identity: identity.clone() },
         video: video.clone(),
     };
-    let intake =
-        Intake::new(store.clone(), live.clone(), Arc::clone(&broker), i64::from(config.alarm.late_after_s) * 1_000);
+    let outbox = Outbox::new();
+    let late_after_ms = i64::from(config.alarm.late_after_s) * 1_000;
+    let intake = Intake::new(store.clone(), live.clone(), Arc::clone(&broker), outbox.clone(), late_after_ms);
+    let down = DownLane::new(store.clone(), Arc::clone(&broker), outbox.clone());
     let metrics_room = MetricsRoom {
         store: store.clone(),
         live: live.clone(),
         broker: Arc::clone(&broker),
         intake: intake.gauges(),
         content: content.clone(),
+        down: down.gauges(),
+        outbox: outbox.clone(),
     };
+    let orders = Orders::new(Arc::clone(&authority), outbox);
+    // The rooms that have something to say in gateways' configurations.
+    let contributors: Vec<Arc<dyn Contributor>> = vec![Arc::new(video.clone())];
+    let configurations = Configurations::new(store.clone(), seal.clone(), orders, contributors);
+    let gateway_routes = gateway_routes(&content, ConfigurationRoom { store: store.clone(), seal });
     let app = application(rooms, metrics::routes(metrics_room), identity, AllowedHosts::of(&config));
     let tls = https_credential(&config, &server)?;
     let servers = server::Servers::start(app, config.http.plain, config.http.secure, tls)?;
     let gateways_tls = gateways::tls(&server, authority.ca_pem())?;
-    let gateways = Gateways::start(gateway_routes(&content), config.gateways.listen, gateways_tls, &roster)?;
+    let gateways = Gateways::start(gateway_routes, config.gateways.listen, gateways_tls, &roster)?;
 
     let tasks = [
         tokio::spawn(live.clone().run()),
         tokio::spawn(intake.run(arrivals)),
+        tokio::spawn(down.run()),
+        tokio::spawn(configurations.run()),
         tokio::spawn(kick_revoked(roster, Arc::clone(&broker))),
         tokio::spawn(expire(store.clone())),
         tokio::spawn(content::run(content)),
@@ -190,8 +203,8 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
 }
 
 /// What gateways may ask; each room adds its own routes, which take a [`gateways::GatewaySite`].
-fn gateway_routes(content: &Content) -> Router {
-    Router::new().merge(content::gateway_routes(content.clone()))
+fn gateway_routes(content: &Content, configuration: ConfigurationRoom) -> Router {
+    Router::new().merge(content::gateway_routes(content.clone())).merge(configuration::gateway_routes(configuration))
 }
 
 /// Every route behind every layer; `inner` are routes that are not part of the interface.
@@ -292,6 +305,7 @@ async fn expire_once(store: &Store) -> Result<(), sqlx::Error> {
     identity::expire(store, now_ms).await?;
     let mut transaction = store.begin().await?;
     live::expire(&mut transaction).await?;
+    link::expire_outbox(&mut transaction, now_ms).await?;
     transaction.commit().await
 }
 

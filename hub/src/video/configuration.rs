@@ -5,16 +5,19 @@
 
 use std::collections::HashMap;
 
+use async_trait::async_trait;
 use sqlx::{AnyConnection, Row};
 use tongluo_protocols::configuration::{
     ANY_DEVICE, Camera, CameraKind, Configuration, DeviceCameras, Record, Recorder,
 };
 
+use super::VideoRoom;
 use super::address::{Credentials, filled};
 use super::camera::{CameraKind as Kind, RecordPolicy};
 use super::nearest::{Candidate, Point, nearest};
 use super::store::{self, label};
 use super::view::{self, CameraView};
+use crate::configuration::Contributor;
 use crate::ids::{CameraId, DeviceId, RecorderId, RegionCode, SiteId};
 use crate::seal::Seal;
 
@@ -61,6 +64,23 @@ pub async fn configuration_of(
             })
             .collect(),
     }))
+}
+
+#[async_trait]
+impl Contributor for VideoRoom {
+    async fn contribute(
+        &self,
+        connection: &mut AnyConnection,
+        site: &SiteId,
+        configuration: &mut Configuration,
+    ) -> anyhow::Result<()> {
+        if let Some(ours) = configuration_of(connection, &self.seal, site).await? {
+            configuration.recorders = ours.recorders;
+            configuration.cameras = ours.cameras;
+            configuration.watch = ours.watch;
+        }
+        Ok(())
+    }
 }
 
 /// What opens a recorder. `None`: it asks for nothing, or what is stored does not open any more.

@@ -31,6 +31,7 @@ use sqlx::AnyConnection;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::content::Content;
+use crate::fleet;
 use crate::ids::{CameraId, SiteId};
 use crate::live::Live;
 use crate::seal::Seal;
@@ -70,6 +71,6 @@ fn fault_source(id: &CameraId) -> String {
 }
 
 /// What a site's gateway is to do has changed.
-async fn changed(_connection: &mut AnyConnection, _now_ms: i64, _site: &SiteId) -> Result<(), sqlx::Error> {
-    Ok(())
+async fn changed(connection: &mut AnyConnection, now_ms: i64, site: &SiteId) -> Result<(), sqlx::Error> {
+    fleet::configuration::mark(connection, now_ms, site).await
 }

@@ -27,7 +27,8 @@ pub(crate) struct House {
     pub(crate) authority: Authority,
     pub(crate) gate: Arc<Serials>,
     pub(crate) broker: Option<Broker>,
-    pub(crate) arrivals: Arrivals,
+    /// Until a test gives them to the link.
+    pub(crate) arrivals: Option<Arrivals>,
     pub(crate) port: u16,
     pub(crate) folder: PathBuf,
     /// The external broker, if that is what is tested.
@@ -60,7 +61,16 @@ impl House {
         let (broker, arrivals) = start(mosquitto.as_ref(), &authority, &gate, 0).await;
         let port = mosquitto.as_ref().map(|mosquitto| mosquitto.gateways_port);
         let port = port.or_else(|| Some(broker.address()?.port())).expect("a broker listens somewhere");
-        Self { authority, gate, broker: Some(broker), arrivals, port, folder, mosquitto, revoked: Mutex::default() }
+        Self {
+            authority,
+            gate,
+            broker: Some(broker),
+            arrivals: Some(arrivals),
+            port,
+            folder,
+            mosquitto,
+            revoked: Mutex::default(),
+        }
     }
 
     pub(crate) fn is_embedded(&self) -> bool {
@@ -110,7 +120,7 @@ impl House {
         self.broker.take().expect("the broker runs").shutdown().await;
         let (broker, arrivals) = start(self.mosquitto.as_ref(), &self.authority, &self.gate, self.port).await;
         self.broker = Some(broker);
-        self.arrivals = arrivals;
+        self.arrivals = Some(arrivals);
     }
 
     /// Waits until the broker has dropped so many messages.
@@ -125,7 +135,8 @@ impl House {
 
     /// The next arrival, whatever it is.
     pub(crate) async fn next(&mut self) -> Arrival {
-        within("an arrival", self.arrivals.recv()).await.expect("the broker runs")
+        let arrivals = self.arrivals.as_mut().expect("the test has not given them away");
+        within("an arrival", arrivals.recv()).await.expect("the broker runs")
     }
 
     /// The next message that is no state; presence and states are passed over.

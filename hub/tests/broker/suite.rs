@@ -321,7 +321,8 @@ pub(crate) async fn shutdown_ends_what_it_began(mut house: House) {
     let mut half = TcpStream::connect(("127.0.0.1", house.port)).await.unwrap();
     let broker = house.broker.take().expect("the broker runs");
     within("a shutdown", broker.shutdown()).await;
-    within("the end of the arrivals", async { while house.arrivals.recv().await.is_some() {} }).await;
+    let mut arrivals = house.arrivals.take().unwrap();
+    within("the end of the arrivals", async { while arrivals.recv().await.is_some() {} }).await;
     if house.is_embedded() {
         gateway.ended().await;
         std::net::TcpListener::bind(("127.0.0.1", house.port)).expect("the port is free");
