@@ -127,7 +127,7 @@ fn configurations(folder: &Folder) -> Result<()> {
         ("tongluo-hub", "serve", "colour = \"red\"", &["colour", "data_dir"][..]),
         ("tongluo-hub", "serve", "[http]\nplain = \"0.0.0.0:8080\"", &["http.plain", "0.0.0.0:8080", "loopback"]),
         ("tongluo-edge", "run", "[lan]\nport = 70000", &["port", "70000", "65535"]),
-        ("tongluo-edge", "run", "[camera]", &["camera"]),
+        ("tongluo-edge", "run", "[weather]", &["weather"]),
     ];
     for (program, verb, text, words) in table {
         let config = folder.path().join("wrong.toml");
