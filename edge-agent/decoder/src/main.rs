@@ -10,7 +10,7 @@ mod picture;
 use std::io::{self, Read as _};
 use std::process::ExitCode;
 
-use tongluo_protocols::media::decoder::{Answer, REQUEST_BYTES_MAX, Request, Task};
+use tongluo_protocols::media::decoder::{Answer, LOOKS_BYTES, REQUEST_BYTES_MAX, Request, Task};
 
 fn main() -> ExitCode {
     if limits::apply().is_err() || picture::prepare().is_err() {
@@ -52,13 +52,13 @@ fn answer(body: &[u8], output: &mut impl io::Write) -> io::Result<()> {
             jpeg = made;
             Answer::Jpeg(&jpeg)
         }
-        Ok(Made::Looks(looks)) => Answer::Looks(looks),
+        Ok(Made::Looks(looks)) => Answer::Looks(*looks),
         Err(error) => {
             reason = error;
             Answer::Failed(&reason)
         }
     };
-    let mut buffer = [0; 10];
+    let mut buffer = [0; LOOKS_BYTES];
     let (kind, rest) = answer.parts(&mut buffer);
     let length = u32::try_from(rest.len() + 1).map_err(|_| io::ErrorKind::InvalidData)?;
     output.write_all(&length.to_be_bytes())?;
@@ -69,7 +69,7 @@ fn answer(body: &[u8], output: &mut impl io::Write) -> io::Result<()> {
 
 enum Made {
     Jpeg(Vec<u8>),
-    Looks(tongluo_protocols::media::decoder::Looks),
+    Looks(Box<tongluo_protocols::media::decoder::Looks>),
 }
 
 fn handle(body: &[u8]) -> Result<Made, String> {
@@ -81,7 +81,7 @@ fn handle(body: &[u8]) -> Result<Made, String> {
         }
         Task::Judge => {
             let frame = picture::decode(&request, true)?;
-            Ok(Made::Looks(picture::looks(&frame)))
+            Ok(Made::Looks(Box::new(picture::looks(&frame))))
         }
     }
 }

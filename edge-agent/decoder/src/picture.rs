@@ -5,7 +5,7 @@ use ffmpeg_next::format::Pixel;
 use ffmpeg_next::frame::Video;
 use ffmpeg_next::software::scaling;
 use ffmpeg_next::{Discard, Packet, Rational, color, threading};
-use tongluo_protocols::media::decoder::{Looks, Request};
+use tongluo_protocols::media::decoder::{BLOCK_COUNT, BLOCKS, Looks, Request};
 use tongluo_protocols::media::{Codec, LengthPrefixed};
 
 /// Pictures decoded for one snapshot: three seconds at 25 a second.
@@ -16,9 +16,6 @@ const PIXELS_MAX: u32 = 4_096 * 3_072;
 
 /// Qualities that are tried until a JPEG fits, the best first (FFmpeg's scale: 2 is best, 31 worst).
 const QUALITIES: [i32; 4] = [4, 8, 16, 31];
-
-/// A picture's brightness is judged in blocks, so many each way.
-const BLOCKS: (usize, usize) = (32, 18);
 
 /// The start of a NAL unit where lengths do not stand before it.
 const START_CODE: [u8; 4] = [0, 0, 0, 1];
@@ -196,8 +193,8 @@ pub(crate) fn looks(frame: &Video) -> Looks {
     let (width, height) = (frame.plane_width(0) as usize, frame.plane_height(0) as usize);
     let (stride, data) = (frame.stride(0), frame.data(0));
     let rows = || (0..height).map(|y| data.get(y * stride..y * stride + width).unwrap_or_default());
-    let mut sums = vec![0_u64; BLOCKS.0 * BLOCKS.1];
-    let mut counts = vec![0_u64; BLOCKS.0 * BLOCKS.1];
+    let mut sums = [0_u64; BLOCK_COUNT];
+    let mut counts = [0_u64; BLOCK_COUNT];
     let mut checksum = 0xcbf2_9ce4_8422_2325_u64;
     for (y, row) in rows().enumerate() {
         let block_row = y * BLOCKS.1 / height * BLOCKS.0;
@@ -216,7 +213,8 @@ pub(crate) fn looks(frame: &Video) -> Looks {
     let mean = sums.iter().sum::<u64>() / counts.iter().sum::<u64>().max(1);
     let spread = means().max().unwrap_or(0) - means().min().unwrap_or(0);
     let byte = |value| u8::try_from(value).unwrap_or(u8::MAX);
-    Looks { mean: byte(mean), spread: byte(spread), checksum }
+    let blocks = std::array::from_fn(|i| byte((sums[i] + counts[i] / 2) / counts[i].max(1)));
+    Looks { mean: byte(mean), spread: byte(spread), checksum, blocks }
 }
 
 #[cfg(test)]

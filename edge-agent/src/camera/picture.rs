@@ -25,12 +25,28 @@ const BLACK_IN_A_ROW: u32 = 2;
 /// So many equal pictures in a row are no still life: no sensor gives the same values twice.
 const EQUAL_IN_A_ROW: u32 = 3;
 
+/// A camera that hangs encodes the same picture ever anew, each time a little differently: no block's brightness moves by more
+/// than this.
+const STILL_STEP_MAX: u8 = 1;
+
+/// So long nothing outdoors stands still by day, and the clock that a camera prints into its picture never does.
+const STILL_MS: u64 = 90_000;
+
+/// At night, or before a blank wall, a picture may well stand still: of such a one nothing is concluded.
+const STILL_MEAN_MIN: u8 = 50;
+
+/// … and how much its blocks must differ among themselves.
+const STILL_SPREAD_MIN: u8 = 40;
+
 /// The judgement of one camera's pictures.
 #[derive(Clone, Debug, Default)]
 pub(super) struct PictureJudge {
     last: Option<Looks>,
     black_in_a_row: u32,
     equal_in_a_row: u32,
+    /// The picture since which nothing has moved, and when it was seen.
+    still_since: Option<(Looks, u64)>,
+    still_ms: u64,
     look_at_ms: u64,
 }
 
@@ -50,6 +66,14 @@ impl PictureJudge {
         self.black_in_a_row = if is_black { self.black_in_a_row.saturating_add(1) } else { 0 };
         let is_equal = self.last.is_some_and(|last| last.checksum == looks.checksum);
         self.equal_in_a_row = if is_equal { self.equal_in_a_row.saturating_add(1) } else { 1 };
+        let tells = looks.mean >= STILL_MEAN_MIN && looks.spread >= STILL_SPREAD_MIN;
+        match &self.still_since {
+            Some((first, since_ms)) if tells && is_still(first, &looks) => self.still_ms = now_ms - since_ms,
+            _ => {
+                self.still_since = tells.then_some((looks, now_ms));
+                self.still_ms = 0;
+            }
+        }
         self.last = Some(looks);
         if self.is_suspicious() {
             self.look_at_ms = self.look_at_ms.min(now_ms + LOOK_AGAIN_MS);
@@ -65,7 +89,9 @@ impl PictureJudge {
     pub(super) const fn state(&self) -> Option<State> {
         if self.black_in_a_row >= BLACK_IN_A_ROW {
             Some(State::Black)
-        } else if self.equal_in_a_row >= EQUAL_IN_A_ROW && self.black_in_a_row == 0 {
+        } else if self.black_in_a_row > 0 {
+            None
+        } else if self.equal_in_a_row >= EQUAL_IN_A_ROW || self.still_ms >= STILL_MS {
             Some(State::Frozen)
         } else {
             None
@@ -73,12 +99,18 @@ impl PictureJudge {
     }
 
     const fn is_suspicious(&self) -> bool {
-        self.black_in_a_row > 0 || self.equal_in_a_row > 1
+        self.black_in_a_row > 0 || self.equal_in_a_row > 1 || self.still_ms > 0
     }
+}
+
+fn is_still(first: &Looks, now: &Looks) -> bool {
+    first.blocks.iter().zip(&now.blocks).all(|(first, now)| first.abs_diff(*now) <= STILL_STEP_MAX)
 }
 
 #[cfg(test)]
 mod tests {
+    use tongluo_protocols::media::decoder::BLOCK_COUNT;
+
     use super::*;
 
     /// Looks at a camera as often as the rules say, for `seconds`; `shows` gives the picture at a second.
@@ -96,8 +128,15 @@ mod tests {
         changes
     }
 
+    /// A picture in which one block differs from second to second, as a printed clock does.
     fn day(second: u64) -> Looks {
-        Looks { mean: 90, spread: 120, checksum: second }
+        let mut blocks = [90; BLOCK_COUNT];
+        blocks[7] = 60 + u8::try_from(second * 41 % 97).unwrap();
+        Looks { mean: 90, spread: 120, checksum: second, blocks }
+    }
+
+    fn looks(mean: u8, spread: u8, checksum: u64) -> Looks {
+        Looks { mean, spread, checksum, blocks: [mean; BLOCK_COUNT] }
     }
 
     #[test]
@@ -116,7 +155,7 @@ mod tests {
 
     #[test]
     fn black_and_frozen_are_found_and_forgiven() {
-        let black = Looks { mean: 16, spread: 1, checksum: 1 };
+        let black = looks(16, 1, 1);
         let changes = watch(600, |second| if (100..300).contains(&second) { black } else { day(second) });
         assert_eq!(changes.iter().map(|(_, state)| *state).collect::<Vec<_>>(), [None, Some(State::Black), None]);
         assert!((100..145).contains(&changes[1].0) && (300..310).contains(&changes[2].0), "{changes:?}");
@@ -126,15 +165,30 @@ mod tests {
     }
 
     #[test]
+    fn the_same_picture_encoded_anew_is_frozen_by_day_and_nothing_by_night() {
+        let hangs = |mean: u8| {
+            move |second: u64| {
+                let mut looks = looks(mean, 120, second);
+                looks.blocks[3] += u8::from(second.is_multiple_of(2));
+                looks
+            }
+        };
+        let changes = watch(900, |second| if (100..500).contains(&second) { hangs(90)(second) } else { day(second) });
+        assert_eq!(changes.iter().map(|(_, state)| *state).collect::<Vec<_>>(), [None, Some(State::Frozen), None]);
+        assert!((190..240).contains(&changes[1].0) && (500..510).contains(&changes[2].0), "{changes:?}");
+        assert_eq!(watch(900, hangs(30)), [(0, None)]);
+    }
+
+    #[test]
     fn a_lamp_in_the_night_is_not_black() {
-        let night = |second| Looks { mean: 17, spread: 60, checksum: second };
+        let night = |second| looks(17, 60, second);
         assert_eq!(watch(600, night), [(0, None)]);
     }
 
     #[test]
     fn black_is_not_called_frozen_while_it_is_not_certain() {
         let mut judge = PictureJudge::default();
-        let black = Looks { mean: 16, spread: 0, checksum: 5 };
+        let black = looks(16, 0, 5);
         judge.see(black, 0);
         assert_eq!(judge.state(), None);
         for at_ms in [1, 2, 3] {

@@ -80,6 +80,18 @@ impl<'a> Request<'a> {
     }
 }
 
+/// Blocks in which a picture's brightness is judged: 32 across, 18 down.
+pub const BLOCKS: (usize, usize) = (32, 18);
+
+/// How many blocks there are.
+pub const BLOCK_COUNT: usize = BLOCKS.0 * BLOCKS.1;
+
+/// Mean, spread and checksum, before the blocks.
+const LOOKS_HEADER_BYTES: usize = 10;
+
+/// The bytes of a picture's looks in an answer.
+pub const LOOKS_BYTES: usize = LOOKS_HEADER_BYTES + BLOCK_COUNT;
+
 /// What a picture shows, as far as a machine must know: whether it is black, and whether it is the same as another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Looks {
@@ -89,9 +101,12 @@ pub struct Looks {
     pub spread: u8,
     /// A checksum over all brightness values: the same picture decoded again has the same.
     pub checksum: u64,
+    /// The mean brightness of each block, row by row. How coarsely a picture is encoded moves none of them by more than one.
+    pub blocks: [u8; BLOCK_COUNT],
 }
 
 /// One answer.
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and this crate has no heap to put it on")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer<'a> {
     /// Why there is none, as a sentence.
@@ -111,10 +126,12 @@ impl<'a> Answer<'a> {
         match bytes {
             [0, reason @ ..] => Ok(Self::Failed(core::str::from_utf8(reason).unwrap_or("no reason in words"))),
             [1, jpeg @ ..] => Ok(Self::Jpeg(jpeg)),
-            [2, mean, spread, checksum @ ..] => {
-                let malformed = Error::Malformed { what: "a picture's looks", at: checksum.len() };
-                let checksum = u64::from_be_bytes(checksum.try_into().map_err(|_| malformed)?);
-                Ok(Self::Looks(Looks { mean: *mean, spread: *spread, checksum }))
+            [2, mean, spread, rest @ ..] => {
+                let malformed = Error::Malformed { what: "a picture's looks", at: bytes.len() };
+                let (checksum, blocks) = rest.split_first_chunk::<8>().ok_or(malformed)?;
+                let blocks = blocks.try_into().map_err(|_| malformed)?;
+                let checksum = u64::from_be_bytes(*checksum);
+                Ok(Self::Looks(Looks { mean: *mean, spread: *spread, checksum, blocks }))
             }
             [kind, ..] => Err(Error::Refused { what: "a decoder's answer is 0, 1 or 2", found: u64::from(*kind) }),
             [] => Err(Error::Malformed { what: "a decoder's answer", at: 0 }),
@@ -122,14 +139,15 @@ impl<'a> Answer<'a> {
     }
 
     /// The kind byte and what follows it. Looks are written into `buffer`.
-    pub fn parts<'b>(&'b self, buffer: &'b mut [u8; 10]) -> (u8, &'b [u8]) {
+    pub fn parts<'b>(&'b self, buffer: &'b mut [u8; LOOKS_BYTES]) -> (u8, &'b [u8]) {
         match self {
             Self::Failed(reason) => (0, reason.as_bytes()),
             Self::Jpeg(jpeg) => (1, jpeg),
             Self::Looks(looks) => {
                 buffer[0] = looks.mean;
                 buffer[1] = looks.spread;
-                buffer[2..].copy_from_slice(&looks.checksum.to_be_bytes());
+                buffer[2..LOOKS_HEADER_BYTES].copy_from_slice(&looks.checksum.to_be_bytes());
+                buffer[LOOKS_HEADER_BYTES..].copy_from_slice(&looks.blocks);
                 (2, buffer)
             }
         }
@@ -160,9 +178,9 @@ mod tests {
 
     #[test]
     fn answers_survive_the_pipe() {
-        let looks = Looks { mean: 7, spread: 200, checksum: u64::MAX - 1 };
+        let looks = Looks { mean: 7, spread: 200, checksum: u64::MAX - 1, blocks: [9; BLOCK_COUNT] };
         for answer in [Answer::Failed("no picture"), Answer::Jpeg(b"\xff\xd8"), Answer::Looks(looks)] {
-            let mut buffer = [0; 10];
+            let mut buffer = [0; LOOKS_BYTES];
             let (kind, rest) = answer.parts(&mut buffer);
             let mut bytes = Vec::from([kind]);
             bytes.extend_from_slice(rest);
