@@ -20,6 +20,7 @@ use crate::identity::remote_address;
 use crate::link::{DownGauges, IntakeGauges, Outbox};
 use crate::live::Live;
 use crate::store::Store;
+use crate::video::live::Relay;
 use crate::web::Problem;
 
 /// What is asked when the hub is scraped.
@@ -39,6 +40,8 @@ pub struct MetricsRoom {
     pub down: DownGauges,
     /// Orders that wait.
     pub outbox: Outbox,
+    /// Live pictures.
+    pub relay: Relay,
 }
 
 /// `/metrics` and `/healthz`.
@@ -62,6 +65,7 @@ async fn metrics(State(room): State<MetricsRoom>, request: Request) -> Result<Re
     room.intake.register(&mut registry);
     room.down.register(&mut registry);
     let broker = room.broker.stats();
+    let relay = room.relay.stats();
     let gauges = [
         ("alarms_open", "Alarms that nobody has closed", open_alarms),
         ("faults_open", "Faults that stand", open_faults),
@@ -74,6 +78,10 @@ async fn metrics(State(room): State<MetricsRoom>, request: Request) -> Result<Re
         ("gateways_listening", "Gateways that take orders", room.outbox.listening() as i64),
         ("orders_waiting", "Orders that their gateways have not committed", orders_waiting),
         ("broker_waiting", "Messages from gateways that wait for the ledger", broker.waiting as i64),
+        ("video_uploads", "Streams of cameras that come up now", relay.uploads as i64),
+        ("video_viewers", "People who watch a camera now", relay.viewers as i64),
+        ("video_connections", "Gateways whose media connection stands", relay.connections as i64),
+        ("video_group_bytes", "Pictures kept for who begins to watch", relay.group_bytes as i64),
     ];
     for (name, help, value) in gauges {
         let gauge = Gauge::<i64>::default();
@@ -90,6 +98,8 @@ async fn metrics(State(room): State<MetricsRoom>, request: Request) -> Result<Re
         ("broker_received_denied", "Messages dropped because they were not allowed", broker.received_denied),
         ("broker_connects_refused", "Connections refused", broker.connects_refused),
         ("content_uploads_refused", "Uploads refused for want of room", room.content.uploads_refused()),
+        ("video_frames", "Pictures taken from gateways", relay.frames),
+        ("video_viewer_jumps", "How often a slow viewer lost pictures up to a keyframe", relay.viewer_jumps),
     ];
     for (name, help, value) in counters {
         let counter = Counter::<u64>::default();

@@ -85,7 +85,7 @@ pub enum GatewayMessage<'a> {
         wall_ms: i64,
         /// How long it is.
         duration_ms: u32,
-        /// `moof` and `mdat`; decode times count from the request's `from_ms`.
+        /// `moof` and `mdat`; decode times count from [`FETCH_LEAD_MS`](super::FETCH_LEAD_MS) before the request's `from_ms`.
         data: &'a [u8],
     },
     /// Nothing was recorded in this time.

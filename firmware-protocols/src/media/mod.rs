@@ -51,6 +51,10 @@ pub const LEASE_MS: u64 = 10_000;
 /// How often the hub repeats its leases, in milliseconds: two repetitions may get lost.
 pub const LEASE_REPEAT_MS: u64 = 3_000;
 
+/// A fetched fragment's decode time counts from so many milliseconds before the fetch's `from`, because what is fetched begins
+/// with the keyframe before it.
+pub const FETCH_LEAD_MS: i64 = 60_000;
+
 /// Ticks per second of every media time here.
 pub const TIMESCALE: u32 = 90_000;
 

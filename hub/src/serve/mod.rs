@@ -37,6 +37,7 @@ use crate::order::Orders;
 use crate::region::{self, RegionRoom};
 use crate::seal::Seal;
 use crate::store::Store;
+use crate::video::live::{LivePictures, Relay};
 use crate::video::{self, VideoRoom};
 use crate::web::{headers, pages, problem, server};
 
@@ -64,6 +65,7 @@ struct Rooms {
     identity: Identity,
     live: LiveRoom,
     video: VideoRoom,
+    pictures: LivePictures,
 }
 
 impl Rooms {
@@ -78,6 +80,7 @@ impl Rooms {
             .merge(audit::routes().with_state(self.audit))
             .merge(live::routes().with_state(self.live))
             .merge(video::routes().with_state(self.video))
+            .merge(video::live::routes().with_state(self.pictures))
     }
 }
 
@@ -94,6 +97,7 @@ pub fn openapi_json() -> String {
         audit::routes().into_openapi(),
         live::routes().into_openapi(),
         video::routes().into_openapi(),
+        video::live::routes().into_openapi(),
     ] {
         api.merge(room);
     }
@@ -126,6 +130,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     }
     let (broker, arrivals) = start_broker(&config, roster.clone()).await?;
 
+    let relay = Relay::new();
     let identity = Identity::new(store.clone());
     let video = VideoRoom {
         store: store.clone(),
@@ -150,6 +155,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         identity: identity.clone(),
         live: LiveRoom { live: live.clone(), identity: identity.clone() },
         video: video.clone(),
+        pictures: LivePictures { relay: relay.clone(), identity: identity.clone(), store: store.clone() },
     };
     let outbox = Outbox::new();
     let late_after_ms = i64::from(config.alarm.late_after_s) * 1_000;
@@ -163,12 +169,13 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         content: content.clone(),
         down: down.gauges(),
         outbox: outbox.clone(),
+        relay: relay.clone(),
     };
     let orders = Orders::new(Arc::clone(&authority), outbox);
     // The rooms that have something to say in gateways' configurations.
     let contributors: Vec<Arc<dyn Contributor>> = vec![Arc::new(video.clone())];
     let configurations = Configurations::new(store.clone(), seal.clone(), orders, contributors);
-    let gateway_routes = gateway_routes(&content, ConfigurationRoom { store: store.clone(), seal });
+    let gateway_routes = gateway_routes(&content, ConfigurationRoom { store: store.clone(), seal }, &relay);
     let app = application(rooms, metrics::routes(metrics_room), identity, AllowedHosts::of(&config));
     let tls = https_credential(&config, &server)?;
     let servers = server::Servers::start(app, config.http.plain, config.http.secure, tls)?;
@@ -181,6 +188,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         tokio::spawn(down.run()),
         tokio::spawn(configurations.run()),
         tokio::spawn(kick_revoked(roster, Arc::clone(&broker))),
+        tokio::spawn(relay.run(Arc::clone(&broker))),
         tokio::spawn(expire(store.clone())),
         tokio::spawn(content::run(content)),
         tokio::spawn(video.run()),
@@ -203,8 +211,11 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
 }
 
 /// What gateways may ask; each room adds its own routes, which take a [`gateways::GatewaySite`].
-fn gateway_routes(content: &Content, configuration: ConfigurationRoom) -> Router {
-    Router::new().merge(content::gateway_routes(content.clone())).merge(configuration::gateway_routes(configuration))
+fn gateway_routes(content: &Content, configuration: ConfigurationRoom, relay: &Relay) -> Router {
+    Router::new()
+        .merge(content::gateway_routes(content.clone()))
+        .merge(configuration::gateway_routes(configuration))
+        .merge(video::live::gateway_routes(relay.clone()))
 }
 
 /// Every route behind every layer; `inner` are routes that are not part of the interface.

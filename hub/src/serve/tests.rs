@@ -91,6 +91,8 @@ fn classification() -> Vec<Classified> {
         ),
         route(&patch, "/api/v1/cameras/{id}", right(Right::SiteManage), Some(json!({"place": "村口东"}))),
         route(&delete, "/api/v1/cameras/{id}", right(Right::SiteManage), None),
+        route(&get, "/api/v1/cameras/{id}/live", Session, None),
+        route(&get, "/api/v1/cameras/{id}/playback", Session, None),
     ]
 }
 
@@ -141,6 +143,7 @@ impl County {
             identity: identity.clone(),
             live: LiveRoom { live: live.clone(), identity: identity.clone() },
             video,
+            pictures: LivePictures { relay: Relay::new(), identity: identity.clone(), store: store.clone() },
         };
         let app = application(rooms, Router::new(), identity, AllowedHosts::of(&config));
         Self { app, store, folder }

@@ -18,6 +18,7 @@ mod evidence;
 mod evidence_file;
 mod health;
 mod http;
+pub mod live;
 mod look;
 mod nearest;
 mod report;

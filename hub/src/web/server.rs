@@ -1,4 +1,5 @@
-//! The listeners: HTTPS for everybody, plain HTTP for this machine.
+//! The listeners: HTTPS for everybody, plain HTTP for this machine. Nothing waits to be sent in larger pieces: a picture that
+//! waits is late.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use axum::{Extension, Router};
 use axum_server::Handle;
+use axum_server::accept::NoDelayAcceptor;
 use axum_server::tls_rustls::RustlsConfig;
 
 use crate::identity::Secure;
@@ -39,6 +41,7 @@ impl Servers {
             let listener = listen(address, "http.plain")?;
             let handle = Handle::new();
             let server = axum_server::from_tcp(listener)?
+                .acceptor(NoDelayAcceptor::new())
                 .handle(handle.clone())
                 .first_request_timeout(FIRST_REQUEST_TIMEOUT)
                 .serve(app.clone().into_make_service_with_connect_info::<SocketAddr>());
@@ -47,6 +50,7 @@ impl Servers {
         let listener = listen(secure, "http.secure")?;
         let handle = Handle::new();
         let server = axum_server::tls_rustls::from_tcp_rustls(listener, RustlsConfig::from_config(tls))?
+            .map(|tls| tls.acceptor(NoDelayAcceptor::new()))
             .handle(handle.clone())
             .first_request_timeout(FIRST_REQUEST_TIMEOUT)
             .serve(app.layer(Extension(Secure)).into_make_service_with_connect_info::<SocketAddr>());
