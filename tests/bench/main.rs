@@ -3,14 +3,15 @@
 //! A number alone says more about the machine than about the program, so each stands beside a peer or a limit that was
 //! measured in the same run: [`alarm`] presses real buttons and in turn asks what two bare MQTT hops and two syncs cost
 //! ([`limit`]); [`ingest`] floods a hub from five hundred gateways' certificates and in the same run writes the same rows with
-//! nothing but SQLite ([`peer`]); [`county`] connects a gateway for every grid, lets people press everywhere, and takes the power from a real
-//! county. The figures go into `target/bench/report.json` and a table.
+//! nothing but SQLite ([`peer`]); [`camera`] records cameras with a gateway and with ffmpeg; [`county`] connects a gateway for
+//! every grid, lets people press everywhere, and takes the power from a real county. The figures go into `target/bench/report.json` and a table.
 //!
 //! Everything runs on free loopback ports with data of its own, is bounded in count and time, and ends with this program.
-//! `--quick` makes everything shorter; `--only alarm`, `--only ingest` or `--only county` runs one part.
+//! `--quick` makes everything shorter; `--only alarm`, `--only ingest`, `--only camera` or `--only county` runs one part.
 
 mod alarm;
 mod bare;
+mod camera;
 mod county;
 mod crowd;
 mod edge;
@@ -46,6 +47,10 @@ struct Size {
     starts: usize,
     /// Seconds a program is left alone before its memory is read.
     idle_s: u64,
+    /// Cameras that are recorded at once, rising.
+    cameras: &'static [usize],
+    /// Seconds during which that is watched.
+    camera_s: u64,
     /// A gateway in every grid.
     county: County,
     /// A gateway where a county has one.
@@ -58,6 +63,8 @@ const FULL: Size = Size {
     ingest_s: 20,
     starts: 7,
     idle_s: 20,
+    cameras: &[8, 32, 64],
+    camera_s: 20,
     county: County { gateways: 13_215, presses_per_s: 1_000, storm_s: 10 },
     real_county: County { gateways: 600, presses_per_s: 300, storm_s: 10 },
 };
@@ -67,6 +74,8 @@ const QUICK: Size = Size {
     ingest_s: 4,
     starts: 3,
     idle_s: 3,
+    cameras: &[8],
+    camera_s: 5,
     county: County { gateways: 1_000, presses_per_s: 300, storm_s: 3 },
     real_county: County { gateways: 200, presses_per_s: 100, storm_s: 3 },
 };
@@ -83,9 +92,11 @@ fn arguments() -> Result<Arguments> {
     while let Some(word) = words.next() {
         match word.as_str() {
             "--quick" => arguments.size = QUICK,
-            "--only" => arguments.only = Some(words.next().context("--only wants alarm, ingest or county")?),
+            "--only" => arguments.only = Some(words.next().context("--only wants alarm, ingest, camera or county")?),
             "--report" => arguments.report = words.next().context("--report wants a path")?.into(),
-            other => bail!("{other:?} is not known; allowed: --quick, --only alarm|ingest|county, --report PATH"),
+            other => {
+                bail!("{other:?} is not known; allowed: --quick, --only alarm|ingest|camera|county, --report PATH")
+            }
         }
     }
     Ok(arguments)
@@ -103,6 +114,9 @@ fn main() -> Result<()> {
         }
         if wanted("ingest") {
             ingest::measure(&folder, size, &mut report).await.context("filling the ledger")?;
+        }
+        if wanted("camera") {
+            camera::measure(&folder, size, &mut report).await.context("recording cameras")?;
         }
         if wanted("county") {
             county::measure(&folder, size, &mut report).await.context("a whole county")?;

@@ -13,11 +13,14 @@ import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { ROOT, until } from './harness.mjs';
+import { Line } from './line.mjs';
 
 const run = promisify(execFile);
 const PROGRAMS = process.env.TONGLUO_PROGRAMS ?? `${ROOT}target/debug/`;
 /** A cold start makes keys, tables and regions. */
 const START_PATIENCE_MS = 60_000;
+/** Some seconds of video are encoded, the first time. */
+const CAMERAS_PATIENCE_MS = 120_000;
 const LOG_LINES_SHOWN = 40;
 
 const secret = () => randomBytes(12).toString('base64url');
@@ -57,6 +60,8 @@ export class County {
   #hub = null;
   #gateway = null;
   #mosquitto = null;
+  #cameras = null;
+  #lines = [];
   #lan_port = 0;
   #devices_password = secret();
   #frame = 1;
@@ -66,13 +71,16 @@ export class County {
     const county = new County();
     const [plain, secure, mqtt, media] = [await freePort(), await freePort(), await freePort(), await freePort()];
     county.url = `http://127.0.0.1:${plain}`;
+    county.#lines = [await Line.to(mqtt), await Line.to(media)];
+    const [mqtt_line, media_line] = county.#lines;
     const data_dir = join(county.#folder, 'hub');
     writeFileSync(
       county.#path('hub.toml'),
       `data_dir = "${data_dir}"\npublic_names = ["127.0.0.1", "localhost"]\n` +
+        `broker_public_port = ${mqtt_line.port}\n` +
         `[http]\nplain = "127.0.0.1:${plain}"\nsecure = "127.0.0.1:${secure}"\n` +
         `[broker]\nmode = "embedded"\nlisten = "127.0.0.1:${mqtt}"\n` +
-        `[gateways]\nlisten = "127.0.0.1:${media}"\n`,
+        `[gateways]\nlisten = "127.0.0.1:${media}"\npublic_port = ${media_line.port}\n`,
     );
     const { stdout } = await run(`${PROGRAMS}tongluo-hub`, ['init', '--config', county.#path('hub.toml'), '--json']);
     county.administrator = JSON.parse(stdout);
@@ -106,6 +114,26 @@ export class County {
 
   thawHub() {
     this.#hub.kill('SIGCONT');
+  }
+
+  /** Cuts the gateway off from the hub. */
+  cutLine() {
+    for (const line of this.#lines) line.cut();
+  }
+
+  mendLine() {
+    for (const line of this.#lines) line.mend();
+  }
+
+  /** Starts virtual cameras; answers with what they say of themselves. Their pictures may first have to be made. */
+  async startCameras(count, ...options) {
+    const log = this.#path('cameras.log');
+    this.#cameras = start(`${PROGRAMS}tongluo-camera`, ['--cameras', String(count), ...options], log);
+    return until('the cameras to listen', () => {
+      assert.equal(this.#cameras.exitCode, null, `the cameras ended:\n${readFileSync(log, 'utf8')}`);
+      const line = readFileSync(log, 'utf8').split('\n')[0];
+      return line.startsWith('{') && line.endsWith('}') ? JSON.parse(line) : null;
+    }, CAMERAS_PATIENCE_MS);
   }
 
   /** One request as somebody; answers with the body. */
@@ -223,10 +251,11 @@ export class County {
   }
 
   async end() {
-    for (const child of [this.#gateway, this.#mosquitto, this.#hub]) {
+    for (const child of [this.#gateway, this.#mosquitto, this.#cameras, this.#hub]) {
       child?.kill('SIGCONT');
       await end(child);
     }
+    for (const line of this.#lines) line.end();
     if (process.env.TONGLUO_KEEP === undefined) rmSync(this.#folder, { recursive: true, force: true });
   }
 }

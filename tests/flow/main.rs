@@ -1,10 +1,12 @@
 //! Whole stories with the real programs: hub, gateway, mosquitto, PostgreSQL, on loopback.
 
 mod bad_input;
+mod cameras;
 mod configuration;
 mod enrolment;
 mod house;
 mod outage;
 mod press;
+mod recordings;
 mod restore;
 mod stream;

@@ -85,6 +85,19 @@ impl Api {
         Ok(Answer { status, body })
     }
 
+    /// Asks for a WebSocket as a page of the hub's own does, and hangs up. 101 is consent.
+    ///
+    /// # Errors
+    /// No answer.
+    pub async fn web_socket(&self, path: &str) -> Result<StatusCode> {
+        let request = self.client.get(format!("{}{path}", self.base)).header("origin", &self.base);
+        let request = request.header("connection", "upgrade").header("upgrade", "websocket");
+        // The key is the specification's own example (RFC 6455).
+        let request =
+            request.header("sec-websocket-version", "13").header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
+        Ok(request.send().await.with_context(|| format!("no answer from {}{path}", self.base))?.status())
+    }
+
     /// Follows the change log, after the given sequence or from now on.
     ///
     /// # Errors
