@@ -18,6 +18,7 @@ use crate::field::Field;
 use crate::fleet::Identity;
 use crate::fleet::desired::{self, Desired, Present};
 use crate::journal::{Draft, Journal, Opened, OrderMemory};
+use crate::media::evidence;
 use crate::mqtt::Connection;
 use crate::order::{Desk, Rooms};
 use crate::uplink::{Uplink, Vitals};
@@ -37,6 +38,8 @@ pub fn run(config: &Config, config_path: &Path, clock: Clock) -> anyhow::Result<
     let orders = std::mem::take(&mut memory.orders);
     let present = desired::load(&config.data_dir);
     let cameras = camera::Cameras::start(&config.camera, &config.data_dir, present.subscribe(), clock)?;
+    let watched = present.subscribe();
+    let evidence = evidence::start(&config.data_dir, journal.clone(), cameras.cameras.clone(), watched, clock)?;
     let reports = cameras.reports;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = LocalSet::new();
@@ -69,6 +72,7 @@ pub fn run(config: &Config, config_path: &Path, clock: Clock) -> anyhow::Result<
     // The last handles to the journal go with the tasks; then its thread writes what is left and ends.
     drop(local);
     drop(runtime);
+    evidence.wait();
     closing.wait();
     cameras.closing.wait();
     result

@@ -16,10 +16,7 @@
 //!
 //! Everything runs on one thread, apart from the journal, whose disk may be slow, and from cameras, which never delay a press.
 
-#[cfg_attr(
-    not(test),
-    expect(dead_code, unused_imports, reason = "live pictures, playback and evidence will ask for them")
-)]
+#[cfg_attr(not(test), expect(dead_code, reason = "live pictures and playback will ask for them"))]
 mod camera;
 pub mod clock;
 pub mod config;
@@ -27,6 +24,7 @@ mod field;
 pub mod fleet;
 pub mod gateway;
 mod journal;
+mod media;
 mod mqtt;
 mod order;
 #[cfg(test)]

@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tongluo_protocols::event::JournalGauges;
 use tongluo_protocols::id::{Lane, Sequence, StreamKey};
 use tongluo_protocols::link::BATCH_ENTRIES_MAX;
@@ -44,6 +44,8 @@ impl Stream {
 pub(crate) struct Shelf {
     content: Mutex<Content>,
     changed: Notify,
+    /// The same for whoever else follows the journal.
+    changes: watch::Sender<()>,
 }
 
 #[derive(Default)]
@@ -60,6 +62,11 @@ impl Shelf {
     /// Returns when something has changed since it was last asked.
     pub(crate) async fn changed(&self) {
         self.changed.notified().await;
+    }
+
+    /// Changes, for another follower than the uplink.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
     }
 
     /// Every stream, in order of opening.
@@ -116,12 +123,14 @@ impl Shelf {
         }
         drop(content);
         self.changed.notify_one();
+        self.changes.send_replace(());
     }
 
     /// Changes the list of streams: trimmed, acknowledged, forgotten.
     pub(super) fn change(&self, change: impl FnOnce(&mut Vec<Stream>)) {
         change(&mut self.content().streams);
         self.changed.notify_one();
+        self.changes.send_replace(());
     }
 
     /// Shows how full the journal is.
