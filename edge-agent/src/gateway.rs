@@ -18,7 +18,7 @@ use crate::field::Field;
 use crate::fleet::Identity;
 use crate::fleet::desired::{self, Desired, Present};
 use crate::journal::{Draft, Journal, Opened, OrderMemory};
-use crate::media::evidence;
+use crate::media::{self, evidence};
 use crate::mqtt::Connection;
 use crate::order::{Desk, Rooms};
 use crate::uplink::{Uplink, Vitals};
@@ -52,9 +52,8 @@ pub fn run(config: &Config, config_path: &Path, clock: Clock) -> anyhow::Result<
         tokio::task::spawn_local(tell_cameras(journal.clone(), reports));
         let mut field = tokio::task::spawn_local(field.run(connection, stopped.clone()));
         let mut confirmer = tokio::task::spawn_local(confirmer.run());
-        let memory = (orders, present);
-        let uplink = uplink(config.data_dir.clone(), memory, journal, vitals, clock, stopped);
-        let mut uplink = tokio::task::spawn_local(uplink);
+        let house = House { orders, present, journal, vitals, cameras: cameras.cameras, clock };
+        let mut uplink = tokio::task::spawn_local(uplink(config.data_dir.clone(), house, stopped));
         tracing::info!(gateway.start_ms = clock.mono_ms(), gateway.version = VERSION, "the gateway is running");
         // A task that ends by itself has met a bug. A gateway that looks alive and hears nothing would be worse than one
         // that ends and is started again.
@@ -78,19 +77,36 @@ pub fn run(config: &Config, config_path: &Path, clock: Clock) -> anyhow::Result<
     result
 }
 
-/// Waits until the gateway is enrolled, then keeps the journal replicated.
-async fn uplink(
-    data_dir: std::path::PathBuf,
-    memory: (OrderMemory, Present),
+/// What the hub hears and sees of a village, and what it sets there.
+struct House {
+    orders: OrderMemory,
+    present: Present,
     journal: Journal,
     vitals: Rc<Vitals>,
+    cameras: camera::Cameras,
     clock: Clock,
-    mut stop: watch::Receiver<bool>,
-) {
+}
+
+impl House {
+    /// Everything that an enrolled gateway does with its hub: what is said in both directions, the configuration it follows, and
+    /// the connection for pictures, which waits to be called.
+    fn prepare(&self, identity: &Identity, data_dir: &Path) -> anyhow::Result<(Uplink, Connection, Desired)> {
+        let (journal, clock) = (&self.journal, self.clock);
+        let (desired, following) = Desired::new(identity, data_dir, self.present.clone(), journal.clone(), clock)?;
+        let desk = Desk::new(identity, self.orders.clone(), journal.clone(), Rooms { following })?;
+        let calls = media::start(identity.clone(), self.cameras.clone(), clock)?;
+        let (uplink, connection) = Uplink::new(identity, journal.clone(), desk, self.vitals.clone(), calls, clock)?;
+        Ok((uplink, connection, desired))
+    }
+}
+
+/// Waits until the gateway is enrolled, then keeps the journal replicated.
+async fn uplink(data_dir: std::path::PathBuf, house: House, mut stop: watch::Receiver<bool>) {
+    let clock = house.clock;
     let mut told = false;
     let (uplink, connection, desired) = loop {
         match Identity::load(&data_dir) {
-            Ok(Some(identity)) => match prepare(&identity, &data_dir, &memory, &journal, &vitals, clock) {
+            Ok(Some(identity)) => match house.prepare(&identity, &data_dir) {
                 Ok(prepared) => {
                     tracing::info!(
                         site.id = identity.site_id,
@@ -122,21 +138,6 @@ async fn uplink(
         () = uplink.run(connection, stop) => {}
         () = desired.run() => {}
     }
-}
-
-/// Everything that an enrolled gateway does with its hub.
-fn prepare(
-    identity: &Identity,
-    data_dir: &Path,
-    (orders, present): &(OrderMemory, Present),
-    journal: &Journal,
-    vitals: &Rc<Vitals>,
-    clock: Clock,
-) -> anyhow::Result<(Uplink, Connection, Desired)> {
-    let (desired, following) = Desired::new(identity, data_dir, present.clone(), journal.clone(), clock)?;
-    let desk = Desk::new(identity, orders.clone(), journal.clone(), Rooms { following })?;
-    let (uplink, connection) = Uplink::new(identity, journal.clone(), desk, vitals.clone(), clock)?;
-    Ok((uplink, connection, desired))
 }
 
 /// Journals what is to be said of cameras. A report that the journal sheds comes again within ten minutes.

@@ -7,16 +7,16 @@
 //! | [`field`]   | messages of the village's broker become presses, supervision and faults                  |
 //! | [`journal`] | they are committed to disk, each exactly once                                            |
 //! | [`uplink`]  | the journal is replicated to the hub, and the hub's orders are received                  |
+//! | `media`     | evidence of each press; live pictures and recordings, up to the hub when it calls        |
 //! | `camera`    | pictures into memory and onto disk, and what is wrong with each camera                   |
 //! | `order`     | what the hub orders is looked at, and handed to the room that carries it out             |
 //! | [`fleet`]   | how the gateway got its identity, and the configuration it follows                       |
 //!
-//! Rooms that later capabilities open, as `ARCHITECTURE.md` draws them: `alarm` (local response), `media`, `broadcast`,
+//! Rooms that later capabilities open, as `ARCHITECTURE.md` draws them: `alarm` (local response), `broadcast`,
 //! `speaker` and `local` (the page in the village's own network).
 //!
 //! Everything runs on one thread, apart from the journal, whose disk may be slow, and from cameras, which never delay a press.
 
-#[cfg_attr(not(test), expect(dead_code, reason = "live pictures and playback will ask for them"))]
 mod camera;
 pub mod clock;
 pub mod config;

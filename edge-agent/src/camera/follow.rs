@@ -118,7 +118,6 @@ impl Follower {
         // What follows a part that was too large goes on without a keyframe.
         let fits = |first: &&Arc<Frame>| (first.key || self.began) && first.captured_ms < self.to_ms;
         let Some(first) = group.first().filter(fits) else { return Ok(()) };
-        let key = first.key;
         let (wall_ms, duration_ms) = (first.captured_ms, duration_ms(group, end_90k));
         let end_ms = wall_ms + i64::from(duration_ms);
         if end_ms <= self.position_ms {
@@ -137,7 +136,7 @@ impl Follower {
         self.sequence += 1;
         let decode_90k = (wall_ms - self.base_ms).max(0).unsigned_abs() * TICKS_PER_MS.unsigned_abs();
         let data = mux(group, end_90k, self.sequence, decode_90k).map_err(|_| Over)?;
-        self.send(Piece::Fragment { wall_ms, duration_ms, key, data }).await?;
+        self.send(Piece::Fragment { wall_ms, duration_ms, data }).await?;
         self.position_ms = end_ms;
         Ok(())
     }

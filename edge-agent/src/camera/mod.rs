@@ -63,7 +63,7 @@ pub(crate) use health::State;
 pub(crate) use probe::Probed;
 use recording::{Budget, Recordings};
 pub(crate) use recording::{Piece, Reading, Span};
-pub(crate) use ring::Watching;
+pub(crate) use ring::{Frame, Watching};
 use room::{Command, Room};
 use session::Address;
 

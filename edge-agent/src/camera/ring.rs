@@ -51,8 +51,6 @@ pub(crate) struct Frame {
 /// What a viewer gets: dropping it ends the watching.
 #[derive(Debug)]
 pub(crate) struct Watching {
-    /// What a decoder must know for the first picture.
-    pub(crate) track: Arc<Track>,
     /// The group that is under way, beginning with its keyframe.
     pub(crate) gop: Vec<Arc<Frame>>,
     /// What follows it without a hole. After a jump (the viewer was slow, or the camera was lost) it goes on with a keyframe.
@@ -126,14 +124,13 @@ impl Ring {
     /// The group under way and what follows. `None` while there is none, or with too many viewers.
     pub(super) fn watch(&mut self) -> Option<Watching> {
         self.viewers.retain(|viewer| !viewer.frames.is_closed());
-        let gop = self.live_group()?.to_vec();
+        let gop = self.live_group().filter(|group| !group.is_empty())?.to_vec();
         if self.viewers.len() == VIEWERS_MAX {
             return None;
         }
-        let track = gop.first()?.track.clone();
         let (sender, frames) = mpsc::channel(VIEWER_FRAMES_MAX);
         self.viewers.push(Viewer { frames: sender, wants_key: false });
-        Some(Watching { track, gop, frames })
+        Some(Watching { gop, frames })
     }
 
     /// The group under way, if it is whole and live.

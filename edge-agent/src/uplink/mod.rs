@@ -3,7 +3,8 @@
 //! The hub is reached over MQTT 3.1.1 with mutual TLS. What to send, and when to send it again, is decided by the pure
 //! [`Sender`](tongluo_protocols::link::Sender); this room owns the connection ([`task`]), fills batches from the journal, and tells
 //! the hub every ten seconds how the gateway is ([`beat`]). A `PUBACK` means nothing here: only the hub's own acknowledgement
-//! does. Entries that come down are committed with their watermark before they are acknowledged ([`down`]).
+//! does. Entries that come down are committed with their watermark before they are acknowledged ([`down`]). Calls
+//! for the media connection are handed on as they come.
 //!
 //! While the hub is away nothing waits for it: presses are committed and confirmed as ever.
 
@@ -22,6 +23,7 @@ struct Topics {
     down: String,
     down_ack: String,
     beat: String,
+    call: String,
     state: String,
 }
 
@@ -34,6 +36,7 @@ impl Topics {
             down: topic("down"),
             down_ack: topic("down/ack"),
             beat: topic("beat"),
+            call: topic("call"),
             state: topic("state"),
         }
     }

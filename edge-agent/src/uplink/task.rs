@@ -16,6 +16,7 @@ use super::follow::Following;
 use crate::clock::Clock;
 use crate::fleet::{Identity, tls};
 use crate::journal::Journal;
+use crate::media::Calls;
 use crate::mqtt::{self, Client, Connection, Happened};
 use crate::order::Desk;
 
@@ -58,6 +59,7 @@ pub(crate) struct Uplink {
     following: Following,
     down: Down,
     desk: Desk,
+    calls: Calls,
     connected: bool,
     beat_at_ms: Option<u64>,
     /// Whether the present absence of the hub was logged.
@@ -71,6 +73,7 @@ impl Uplink {
         journal: Journal,
         desk: Desk,
         vitals: Rc<Vitals>,
+        calls: Calls,
         clock: Clock,
     ) -> anyhow::Result<(Self, Connection)> {
         let topics = Topics::of(&identity.site_id);
@@ -93,6 +96,7 @@ impl Uplink {
             following: Following::default(),
             down: Down::default(),
             desk,
+            calls,
             connected: false,
             beat_at_ms: None,
             absence_told: false,
@@ -167,7 +171,7 @@ impl Uplink {
 
     /// First things on a new connection: who we are, what we want to hear, how we are.
     fn greet(&mut self) {
-        for topic in [&self.topics.up_ack, &self.topics.down] {
+        for topic in [&self.topics.up_ack, &self.topics.down, &self.topics.call] {
             self.client.subscribe([topic.as_str()]);
         }
         let state = format!(r#"{{"online":true,"boot":"{}"}}"#, self.journal.boot_id());
@@ -201,6 +205,8 @@ impl Uplink {
                 Ok(ack) => self.sender.handle(self.clock.mono_ms(), SenderInput::Acked(ack)),
                 Err(error) => tracing::warn!(up.error = %error, "an acknowledgement of the hub's cannot be read"),
             }
+        } else if topic == self.topics.call.as_bytes() {
+            self.calls.pass(&publish.payload);
         } else if topic == self.topics.down.as_bytes()
             && let Some((ack, orders)) = self.down.take(&self.journal, &publish.payload).await
         {

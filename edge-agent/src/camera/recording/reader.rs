@@ -56,8 +56,6 @@ pub(crate) enum Piece {
         wall_ms: i64,
         /// Milliseconds.
         duration_ms: u32,
-        /// Whether a decoder can begin here.
-        key: bool,
         /// `moof` and `mdat`.
         data: Vec<u8>,
     },
@@ -223,8 +221,8 @@ impl Reader {
             let mut data = segment::read_fragment(&file, entry).map_err(Some)?;
             let decode_90k = (entry.wall_ms - self.base_ms).saturating_mul(TICKS_PER_MS);
             mp4::retime(&mut data, decode_90k.max(0).unsigned_abs()).map_err(io::Error::other).map_err(Some)?;
-            let Entry { wall_ms, duration_ms, key, .. } = *entry;
-            self.give(Piece::Fragment { wall_ms, duration_ms, key, data }).map_err(|Gone| None)?;
+            let Entry { wall_ms, duration_ms, .. } = *entry;
+            self.give(Piece::Fragment { wall_ms, duration_ms, data }).map_err(|Gone| None)?;
             self.position_ms = self.position_ms.max(entry.end_ms());
         }
         Ok(())

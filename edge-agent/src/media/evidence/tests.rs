@@ -62,7 +62,7 @@ impl Eyes for Made {
                 let samples =
                     [Sample { data: &[0, 0, 0, 1, 0x65], duration_90k: 90_000, composition_90k: 0, key: true }];
                 let data = fragment(1, 0, &samples).unwrap();
-                if sender.send(Piece::Fragment { wall_ms, duration_ms: 1_000, key: true, data }).await.is_err() {
+                if sender.send(Piece::Fragment { wall_ms, duration_ms: 1_000, data }).await.is_err() {
                     return;
                 }
                 wall_ms += 1_000;
