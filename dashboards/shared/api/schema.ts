@@ -124,6 +124,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/cameras/try": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Try an address from the village's gateway, with the exact reason when it fails. */
+        post: operations["try_camera"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/cameras/{id}": {
         parameters: {
             query?: never;
@@ -174,6 +191,23 @@ export interface paths {
          *     Nothing comes without credit: the page sends `{"type":"more","bytes":n}`.
          */
         get: operations["playback"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/cameras/{id}/recordings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What is recorded of a camera in its village, asked of its gateway. */
+        get: operations["list_recordings"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1363,6 +1397,13 @@ export interface components {
         RecordPolicy: "off" | "main" | "sub";
         /** @description What answers at an address in a village: a network recorder, or a camera that is its own. */
         RecorderId: string;
+        /** @description What is recorded of a camera in its village. */
+        Recordings: {
+            /** @description In order; at most 2,000. */
+            spans: components["schemas"]["Span"][];
+            /** @description Why the gateway could not be asked; null: it was. */
+            state?: string | null;
+        };
         /** @description A place. */
         Region: {
             /** @description National statistical code. */
@@ -1487,6 +1528,19 @@ export interface components {
             open_faults: number;
             claim?: components["schemas"]["OpenClaim"] | null;
         };
+        /** @description A stretch without a gap. */
+        Span: {
+            /**
+             * Format: int64
+             * @description The gateway's clock.
+             */
+            from_ms: number;
+            /**
+             * Format: int64
+             * @description The gateway's clock.
+             */
+            to_ms: number;
+        };
         /** @description What a stream carries. */
         StreamView: {
             /** @description `h264` or `h265`; others may come. */
@@ -1515,6 +1569,56 @@ export interface components {
             actor?: string | null;
             /** @description For a close: why. */
             detail?: string | null;
+        };
+        /** @description How a try ended. */
+        Tried: {
+            /** @description Whether pictures came. */
+            ok: boolean;
+            /**
+             * @description `ok`, `unreachable`, `refused`, `tries_left` (not tried: one more wrong password may lock the recorder),
+             *     `no_such_stream`, `unsupported`, `no_frames`, `gateway_offline` or `timed_out`.
+             */
+            reason: string;
+            /** @description What exactly, for the technician. */
+            detail?: string | null;
+            /**
+             * Format: int64
+             * @description How many wrong passwords are still tried.
+             */
+            tries_left?: number | null;
+            main?: components["schemas"]["TriedStream"] | null;
+            /** @description A picture of it, as a `data:` address. */
+            snapshot_url?: string | null;
+        };
+        /** @description What a tried stream carries. */
+        TriedStream: {
+            /** @description `h264` or `h265`; others may come. */
+            codec: string;
+            /**
+             * Format: int64
+             * @description In pixels.
+             */
+            width: number;
+            /**
+             * Format: int64
+             * @description In pixels.
+             */
+            height: number;
+            /**
+             * Format: double
+             * @description As counted; null: too few came.
+             */
+            frames_per_s?: number | null;
+        };
+        /** @description An address to be tried before a camera is entered. */
+        TryRequest: {
+            /** @description Whose gateway tries it. */
+            site_id: components["schemas"]["SiteId"];
+            /** @description As when a camera is entered. */
+            url: components["schemas"]["Secret"];
+            /** @description Wins over one in the address. Absent: those that the recorder at this address is known by, if any. */
+            username?: string | null;
+            password?: components["schemas"]["Secret"] | null;
         };
         /** @description A person who uses the pages. */
         User: {
@@ -1874,6 +1978,37 @@ export interface operations {
             };
         };
     };
+    try_camera: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TryRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Tried"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
     delete_camera: {
         parameters: {
             query?: never;
@@ -2034,6 +2169,40 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    list_recordings: {
+        parameters: {
+            query: {
+                /** @description UTC milliseconds. */
+                from_ms: number;
+                /** @description UTC milliseconds; at most 31 days later. */
+                to_ms: number;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Recordings"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
         };

@@ -137,6 +137,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         live: live.clone(),
         seal: seal.clone(),
         content: content.clone(),
+        relay: relay.clone(),
         evidence_days: config.video.evidence_days,
     };
     let rooms = Rooms {

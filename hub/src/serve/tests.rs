@@ -82,6 +82,13 @@ fn classification() -> Vec<Classified> {
         route(&get, "/api/v1/events", Session, None),
         route(&get, "/api/v1/cameras", Session, None),
         route(&get, "/api/v1/alarms/{id}/video", Session, None),
+        route(
+            &post,
+            "/api/v1/cameras/try",
+            right(Right::SiteManage),
+            Some(json!({"site_id": "{site}", "url": "rtsp://10.0.0.9/1"})),
+        ),
+        route(&get, "/api/v1/cameras/{id}/recordings", Session, None),
         route(&get, "/api/v1/evidence/{id}/file", Session, None),
         route(
             &post,
@@ -125,6 +132,7 @@ impl County {
             live: live.clone(),
             seal: crate::seal::for_test(),
             content: Content::open(store.clone(), &folder, &config.content).unwrap(),
+            relay: crate::video::live::Relay::new(),
             evidence_days: 90,
         };
         let rooms = Rooms {

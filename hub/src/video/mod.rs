@@ -12,6 +12,7 @@
 mod access;
 mod address;
 mod alarm;
+mod asking;
 mod camera;
 mod configuration;
 mod evidence;
@@ -57,13 +58,15 @@ pub struct VideoRoom {
     pub seal: Seal,
     /// Where pictures and clips of presses lie.
     pub content: Content,
+    /// Through which gateways are asked.
+    pub relay: live::Relay,
     /// How many days they are kept.
     pub evidence_days: u16,
 }
 
 /// The room's routes; whoever serves them adds the state.
 pub fn routes() -> OpenApiRouter<VideoRoom> {
-    http::routes().merge(alarm::routes()).merge(evidence_file::routes())
+    http::routes().merge(asking::routes()).merge(alarm::routes()).merge(evidence_file::routes())
 }
 
 /// The source under which faults of a camera stand.

@@ -42,7 +42,14 @@ impl Village {
         let seal = seal::for_test();
         let folder = std::env::temp_dir().join(format!("tongluo-video-{}", crate::ids::opaque()));
         let content = Content::open(store.clone(), &folder, &ContentConfig::default()).unwrap();
-        let room = VideoRoom { store: store.clone(), live, seal: seal.clone(), content, evidence_days: 90 };
+        let room = VideoRoom {
+            store: store.clone(),
+            live,
+            seal: seal.clone(),
+            content,
+            relay: crate::video::live::Relay::new(),
+            evidence_days: 90,
+        };
         let routes = as_somebody(super::routes().with_state(room.clone()), Some(somebody));
         Self { store: store.clone(), site, seal, room, routes }
     }
