@@ -173,6 +173,7 @@ async fn a_session_ends_by_itself() {
 
 #[tokio::test]
 async fn guessing_is_slowed_down_but_locks_nobody_out() {
+    clock::testing::stop();
     each_store(async |store| {
         let (hub, password) = Hub::new(&store).await;
         let mut guesser = hub.browser("198.51.100.9");
@@ -199,6 +200,7 @@ async fn guessing_is_slowed_down_but_locks_nobody_out() {
 
 #[tokio::test]
 async fn one_address_that_tries_many_names_is_slowed_down() {
+    clock::testing::stop();
     each_store(async |store| {
         let (hub, _) = Hub::new(&store).await;
         let mut guesser = hub.browser("198.51.100.9");
@@ -291,6 +293,7 @@ async fn two_administrators_who_disable_each_other_leave_one() {
 
 #[tokio::test]
 async fn many_guesses_at_once_count_as_many() {
+    clock::testing::stop();
     each_store(async |store| {
         let (hub, _) = Hub::new(&store).await;
         let guess = async || hub.browser("198.51.100.9").log_in("admin", "wrong password").await.status;
@@ -407,6 +410,7 @@ async fn store_id(store: &Store, username: &str) -> Value {
 #[tokio::test]
 async fn people_change_their_own_password_and_their_other_sessions_end() {
     const NEW: &str = "horse battery staple";
+    clock::testing::stop();
     each_store(async |store| {
         let (hub, password) = Hub::new(&store).await;
         let desk = hub.logged_in("admin", &password).await;

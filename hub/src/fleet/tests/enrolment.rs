@@ -150,6 +150,7 @@ async fn a_request_with_a_wrong_key_or_signature_does_not_use_the_claim() {
 
 #[tokio::test]
 async fn guessing_codes_is_slowed_down_per_address_and_remembered() {
+    crate::clock::testing::stop();
     each_store(async |store| {
         let county = County::new(&store).await;
         let key = request();
