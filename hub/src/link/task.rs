@@ -27,8 +27,12 @@ use crate::ids::SiteId;
 use crate::live::{self, Live};
 use crate::store::Store;
 
-/// Arrivals that are sorted and not taken yet; more wait in the broker's queue, where nobody sees which are urgent.
-const BACKLOG_MAX: usize = 4_096;
+/// Batches that are sorted and not taken yet; more arrivals wait in the broker's queue, where nobody sees which are urgent.
+const BATCHES_MAX: usize = 4_096;
+/// Heartbeats and changes of presence that are not taken yet: two of each gateway where every grid has one, some hundred bytes
+/// each. When all of them come back at once, their presses must not stand behind that in the broker's queue: with room for
+/// 4,096, half the presses of such a minute waited longer than a second.
+const SIGNS_MAX: usize = 32_768;
 /// Batches in one transaction, by their bytes: eight full ones, some 1,300 entries, which take about 40 ms. That is what
 /// an alarm behind them waits.
 const TRANSACTION_BYTES_MAX: usize = 128 * 1024;
@@ -65,8 +69,12 @@ struct Backlog {
 }
 
 impl Backlog {
-    fn len(&self) -> usize {
-        self.urgent.len() + self.routine.len() + self.signs.len()
+    fn is_empty(&self) -> bool {
+        self.urgent.is_empty() && self.routine.is_empty() && self.signs.is_empty()
+    }
+
+    fn has_room(&self) -> bool {
+        self.urgent.len() + self.routine.len() < BATCHES_MAX && self.signs.len() < SIGNS_MAX
     }
 
     /// The batches of the next transaction.
@@ -106,11 +114,11 @@ impl Intake {
     pub async fn run(mut self, mut arrivals: Arrivals) {
         let mut backlog = Backlog::default();
         loop {
-            if backlog.len() == 0 {
+            if backlog.is_empty() {
                 let Some(arrival) = arrivals.recv().await else { return };
                 self.sort(&mut backlog, arrival);
             }
-            while backlog.len() < BACKLOG_MAX
+            while backlog.has_room()
                 && let Some(arrival) = arrivals.try_recv()
             {
                 self.sort(&mut backlog, arrival);
@@ -268,6 +276,17 @@ mod tests {
         backlog.urgent.push_back(batch("urgent 2", 100));
         let next = backlog.batches();
         assert_eq!(names(&next)[..3], ["urgent 1", "urgent 2", "routine 8"]);
-        assert_eq!(backlog.len(), 20 + 2 - 8 - next.len());
+        assert_eq!(backlog.routine.len(), 20 + 2 - 8 - next.len());
+    }
+
+    #[test]
+    fn a_press_is_seen_among_the_signs_of_a_whole_county() {
+        let mut backlog = Backlog::default();
+        for number in 0..2 * 13_215 {
+            backlog.signs.push_back((SiteId::from_known(format!("site {number}")), Sign::Online));
+        }
+        assert!(backlog.has_room(), "what comes next is sorted, and may be urgent");
+        backlog.routine.extend((0..BATCHES_MAX).map(|number| batch(&format!("routine {number}"), 1)));
+        assert!(!backlog.has_room(), "it is bounded");
     }
 }
