@@ -85,6 +85,8 @@ struct Camera {
     /// Which keyframe was judged last.
     judged_90k: Option<u64>,
     reported_at_ms: Option<u64>,
+    /// Whether that report said since when it is recorded.
+    reported_recorded: bool,
 }
 
 /// Credentials at a recorder, and what became of them.
@@ -224,6 +226,7 @@ impl Room {
             judge: PictureJudge::default(),
             judged_90k: None,
             reported_at_ms: None,
+            reported_recorded: false,
         });
         camera.plan = plan.clone();
         camera.judge.forget();

@@ -62,20 +62,25 @@ impl Village {
         Self { camera, cameras, reports, configure, closing: Some(closing), clock, _dir: dir }
     }
 
-    /// Reports until one has this state; fails after 20 s.
+    /// Reports until one has this state.
     async fn until(&mut self, state: State) -> Report {
+        self.until_told(|report| report.state == state).await
+    }
+
+    /// Reports until one is as it should be; fails after a minute.
+    async fn until_told(&mut self, is_it: impl Fn(&Report) -> bool) -> Report {
         let mut seen = Vec::new();
-        let deadline_ms = self.clock.mono_ms() + 20_000;
+        let deadline_ms = self.clock.mono_ms() + 60_000;
         loop {
             tokio::select! {
                 report = self.reports.recv() => {
                     let report = report.unwrap();
-                    if report.state == state {
+                    if is_it(&report) {
                         return report;
                     }
-                    seen.push(report.state);
+                    seen.push(report);
                 }
-                () = self.clock.until(Some(deadline_ms)) => panic!("{seen:?} and never {state:?}"),
+                () = self.clock.until(Some(deadline_ms)) => panic!("only {seen:?}"),
             }
         }
     }
@@ -151,6 +156,8 @@ fn a_camera_that_is_recorded_can_be_read_while_it_goes_on() {
         assert_eq!(decode[0], 0);
         assert!(decode.windows(2).all(|pair| (8_500..9_500).contains(&(pair[1] - pair[0]))), "{decode:?}");
         village.cameras.protect("c1", from_ms, from_ms + 1_000, i64::MAX);
+        let told = village.until_told(|report| report.recorded_from_ms.is_some()).await;
+        assert!(told.recorded_from_ms.unwrap() <= from_ms, "the first recording is told of when there is one");
         let spans = village.cameras.spans("c1", from_ms, from_ms + 1_000).await;
         assert_eq!((spans.len(), spans[0].from_ms), (1, from_ms));
         // A fragment may end a millisecond before the next begins.

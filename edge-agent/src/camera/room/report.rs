@@ -34,13 +34,15 @@ impl Room {
         }
     }
 
-    /// Says how a camera is, when that has changed and every ten minutes.
+    /// Says how a camera is: when that has changed, when its recordings begin or are gone, and every ten minutes.
     pub(super) fn report(&mut self, id: &Arc<str>, now_ms: u64) {
         let now_utc_ms = self.clock.utc_ms();
         let facts = self.facts(id);
         let Some(camera) = self.cameras.get_mut(id) else { return };
         let changed = camera.health.judge(&facts, now_ms, now_utc_ms);
-        let due = camera.reported_at_ms.is_none_or(|at_ms| now_ms >= at_ms + REPORT_MS);
+        let totals = self.recordings.totals(id);
+        let due = camera.reported_at_ms.is_none_or(|at_ms| now_ms >= at_ms + REPORT_MS)
+            || camera.reported_recorded != totals.from_ms.is_some();
         if !changed && !due {
             return;
         }
@@ -54,7 +56,6 @@ impl Room {
                 "a camera's state has changed"
             );
         }
-        let totals = self.recordings.totals(id);
         let track = |quality| {
             let running = self.streams.get(&(id.clone(), quality))?;
             let shown = running.shown.borrow();
@@ -84,6 +85,7 @@ impl Room {
         let sent = self.reports.try_send(report).is_ok();
         if let Some(camera) = self.cameras.get_mut(id) {
             camera.reported_at_ms = sent.then_some(now_ms);
+            camera.reported_recorded = totals.from_ms.is_some();
         }
     }
 

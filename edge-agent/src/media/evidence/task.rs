@@ -36,8 +36,8 @@ const KEPT_MS: i64 = 7 * DAY_MS;
 /// How long the recording around a press is kept from being overwritten.
 const PROTECTED_MS: i64 = 90 * DAY_MS;
 const DAY_MS: i64 = 24 * 3_600_000;
-/// The first and the longest pause between two tries to bring a file.
-const PAUSE_MS: (u64, u64) = (1_000, 60_000);
+/// The first and the longest pause between two tries to bring a file. After an outage somebody waits for it, and a try is cheap.
+const PAUSE_MS: (u64, u64) = (1_000, 15_000);
 /// How often is looked for what was shed or not enrolled.
 const LOOK_MS: u64 = 2_000;
 
