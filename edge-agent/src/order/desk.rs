@@ -101,8 +101,11 @@ fn wanted(key: StreamKey, entry: &Entry, order: &Order<'_>) -> Result<Wanted, Re
             bytes: configuration.bytes,
             place: (key, entry.sequence),
         }),
-        Body::Broadcast(_) | Body::Stop(_) | Body::Delegation(_) | Body::ClockAnswer(_) | Body::Unknown => {
-            Err(Refusal::UnknownKind)
-        }
+        Body::Broadcast(_)
+        | Body::Stop(_)
+        | Body::Delegation(_)
+        | Body::ClockAnswer(_)
+        | Body::AlarmWord(_)
+        | Body::Unknown => Err(Refusal::UnknownKind),
     }
 }

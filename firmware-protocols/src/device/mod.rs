@@ -22,6 +22,7 @@ pub mod dragino_pb01;
 pub mod json;
 mod memory;
 pub mod milesight_ws101;
+pub mod speaker;
 pub mod zigbee2mqtt;
 
 pub use memory::{Memory, Verdict};

@@ -1,8 +1,8 @@
 //! What a camera saw of a press: that a picture or a clip of it lies in the village, or never will.
 
-use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
+use minicbor::{Decode, Encode};
 
-use super::{CAMERA_ID_BYTES_MAX, TEXT_BYTES_MAX, clip};
+use super::{CAMERA_ID_BYTES_MAX, TEXT_BYTES_MAX, clip, word};
 use crate::Error;
 use crate::cbor;
 use crate::id::PressId;
@@ -95,49 +95,6 @@ mod hash {
     pub(super) const fn nil() -> Option<Hash> {
         Some(None)
     }
-}
-
-/// An enumeration that is a word on the wire, and keeps words that it does not know.
-macro_rules! word {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+ }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum $name<'a> {
-            $($(#[$variant_doc])* $variant,)+
-            /// A word that this code does not know.
-            Other(&'a str),
-        }
-
-        impl<'a> $name<'a> {
-            /// The one with this name.
-            pub fn from_name(name: &'a str) -> Self {
-                match name {
-                    $($word => Self::$variant,)+
-                    other => Self::Other(other),
-                }
-            }
-
-            /// Its name on the wire, in storage and on pages.
-            pub const fn name(&self) -> &'a str {
-                match self {
-                    $(Self::$variant => $word,)+
-                    Self::Other(name) => name,
-                }
-            }
-        }
-
-        impl<C> Encode<C> for $name<'_> {
-            fn encode<W: encode::Write>(&self, e: &mut Encoder<W>, _: &mut C) -> Result<(), encode::Error<W::Error>> {
-                e.str(self.name())?.ok()
-            }
-        }
-
-        impl<'b, C> Decode<'b, C> for $name<'b> {
-            fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, decode::Error> {
-                d.str().map(Self::from_name)
-            }
-        }
-    };
 }
 
 word! {

@@ -11,21 +11,29 @@ mod beat;
 mod camera_report;
 mod evidence;
 mod fault;
+mod play_report;
 mod press;
+mod speaker_report;
 mod started;
 mod supervision;
 mod thinned;
 mod unknown_alarm;
+mod verdict;
+mod word;
 
 pub use beat::{Beat, JournalGauges, StreamState, Streams};
 pub use camera_report::{CAMERA_ID_BYTES_MAX, CameraReport, CameraState, StreamFacts};
 pub use evidence::{Evidence, EvidenceKind, EvidenceState};
 pub use fault::{Fault, code};
+pub use play_report::{PlayReport, PlayState};
 pub use press::{Family, Press, Trigger};
+pub use speaker_report::{SpeakerReport, SpeakerState};
 pub use started::Started;
 pub use supervision::Supervision;
 pub use thinned::Thinned;
 pub use unknown_alarm::{PAYLOAD_BYTES_MAX, TOPIC_BYTES_MAX, UnknownAlarm};
+pub use verdict::Verdict;
+use word::word;
 
 use crate::Error;
 
@@ -57,6 +65,12 @@ pub enum Event<'a> {
     CameraReport(CameraReport<'a>),
     /// Kind 8: what a camera saw of a press.
     Evidence(Evidence<'a>),
+    /// Kind 9: how far a loudspeaker has come with a broadcast.
+    PlayReport(PlayReport<'a>),
+    /// Kind 10: what became of an order.
+    Verdict(Verdict<'a>),
+    /// Kind 11: how a loudspeaker is.
+    SpeakerReport(SpeakerReport<'a>),
     /// A kind that this code does not know, kept as it came.
     Unknown {
         /// The entry's kind.
@@ -78,6 +92,9 @@ impl<'a> Event<'a> {
             Thinned::KIND => Self::Thinned(Thinned::parse(body)?),
             CameraReport::KIND => Self::CameraReport(CameraReport::parse(body)?),
             Evidence::KIND => Self::Evidence(Evidence::parse(body)?),
+            PlayReport::KIND => Self::PlayReport(PlayReport::parse(body)?),
+            Verdict::KIND => Self::Verdict(Verdict::parse(body)?),
+            SpeakerReport::KIND => Self::SpeakerReport(SpeakerReport::parse(body)?),
             kind => Self::Unknown { kind, body },
         })
     }
@@ -93,6 +110,9 @@ impl<'a> Event<'a> {
             Self::Thinned(_) => Thinned::KIND,
             Self::CameraReport(_) => CameraReport::KIND,
             Self::Evidence(_) => Evidence::KIND,
+            Self::PlayReport(_) => PlayReport::KIND,
+            Self::Verdict(_) => Verdict::KIND,
+            Self::SpeakerReport(_) => SpeakerReport::KIND,
             Self::Unknown { kind, .. } => *kind,
         }
     }
@@ -109,6 +129,9 @@ impl<'a> Event<'a> {
             Self::Thinned(thinned) => thinned.emit(buffer),
             Self::CameraReport(report) => report.emit(buffer),
             Self::Evidence(evidence) => evidence.emit(buffer),
+            Self::PlayReport(report) => report.emit(buffer),
+            Self::Verdict(verdict) => verdict.emit(buffer),
+            Self::SpeakerReport(report) => report.emit(buffer),
             Self::Unknown { body, .. } => {
                 let capacity = buffer.len();
                 let room = buffer.get_mut(..body.len()).ok_or(Error::Full { what: "an unknown event", capacity })?;

@@ -11,6 +11,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::id::{BootId, DeviceKey, Epoch, Lane, NUMBER_MAX, PressId, StreamKey};
 use crate::link::{ENTRY_BODY_BYTES_MAX, STREAMS_MAX};
+use crate::order::NAME_BYTES_MAX;
 
 fn emitted(event: &Event<'_>) -> Vec<u8> {
     let mut buffer = vec![0; ENTRY_BODY_BYTES_MAX];
@@ -159,6 +160,72 @@ fn known_bytes_of_the_small_events() {
     assert_eq!(emitted(&Event::Supervision(heard)), bytes);
 }
 
+fn play_report() -> PlayReport<'static> {
+    PlayReport {
+        broadcast: "b",
+        speaker: "s",
+        state: PlayState::Playing,
+        times: 1,
+        played_ms: 20_000,
+        detail: "",
+        at_ms: 9,
+    }
+}
+
+fn verdict() -> Verdict<'static> {
+    Verdict {
+        broadcast: Some("b"),
+        issuer: "root",
+        counter: 7,
+        verdict: Verdict::OBEYED,
+        detail: "",
+        at_ms: 9,
+        kind: 2,
+    }
+}
+
+fn speaker_report() -> SpeakerReport<'static> {
+    SpeakerReport {
+        speaker: "s",
+        state: SpeakerState::Silent,
+        since_ms: 8,
+        heard_ms: None,
+        detail: "",
+        volume_percent: 80,
+        playing: None,
+    }
+}
+
+#[test]
+fn known_bytes_of_what_is_said_of_loudspeakers() {
+    let report =
+        [&[0xa7, 1, 0x61, b'b', 2, 0x61, b's', 3, 0x67][..], b"playing", &[4, 1, 5, 0x19, 0x4e, 0x20, 6, 0x60, 7, 9]];
+    assert_eq!(emitted(&Event::PlayReport(play_report())), report.concat());
+    assert_eq!(Event::parse(9, &report.concat()), Ok(Event::PlayReport(play_report())));
+
+    let judged = [&[0xa7, 1, 0x61, b'b', 2, 0x64][..], b"root", &[3, 7, 4, 0x66], b"obeyed", &[5, 0x60, 6, 9, 7, 2]];
+    assert_eq!(emitted(&Event::Verdict(verdict())), judged.concat());
+    assert_eq!(Event::parse(10, &judged.concat()), Ok(Event::Verdict(verdict())));
+
+    let silent = [&[0xa5, 1, 0x61, b's', 2, 0x66][..], b"silent", &[3, 8, 5, 0x60, 6, 0x18, 80]].concat();
+    assert_eq!(emitted(&Event::SpeakerReport(speaker_report())), silent);
+    assert_eq!(Event::parse(11, &silent), Ok(Event::SpeakerReport(speaker_report())));
+}
+
+#[test]
+fn words_of_loudspeakers_are_kept_and_say_what_is_over() {
+    for name in ["waiting", "fetching", "playing", "hummed", ""] {
+        assert_eq!(PlayState::from_name(name).name(), name);
+        assert!(!PlayState::from_name(name).is_final(), "{name}");
+    }
+    for name in ["played", "interrupted", "failed", "expired", "stopped", "refused"] {
+        assert!(PlayState::from_name(name).is_final(), "{name}");
+    }
+    for (name, is_fault) in [("ok", false), ("starting", false), ("silent", true), ("refused", true), ("odd", true)] {
+        assert_eq!(SpeakerState::from_name(name).is_fault(), is_fault, "{name}");
+    }
+}
+
 #[test]
 fn a_key_that_is_not_known_is_passed_over() {
     let grown = [0xa7, 1, 9, 2, 1, 0x18, 24, 0x82, 0x61, b'x', 0xf6, 3, 2, 4, 0, 0x18, 25, 0xa1, 0, 0x40, 5, 2];
@@ -248,7 +315,23 @@ fn the_largest_event_of_each_kind_fits_an_entry() {
             media_type: Some(long),
             ..evidence()
         }),
+        Event::PlayReport(PlayReport {
+            broadcast: long,
+            speaker: long,
+            state: PlayState::Other(long),
+            detail: long,
+            ..play_report()
+        }),
+        Event::Verdict(Verdict { broadcast: Some(long), issuer: long, verdict: long, detail: long, ..verdict() }),
+        Event::SpeakerReport(SpeakerReport {
+            speaker: long,
+            state: SpeakerState::Other(long),
+            detail: long,
+            playing: Some(long),
+            ..speaker_report()
+        }),
     ];
+    let name = clip(long, NAME_BYTES_MAX);
     for event in events {
         let bytes = emitted(&event);
         match Event::parse(event.kind(), &bytes).unwrap() {
@@ -265,6 +348,9 @@ fn the_largest_event_of_each_kind_fits_an_entry() {
                 assert_eq!(report.camera, clip(long, CAMERA_ID_BYTES_MAX));
             }
             Event::Evidence(evidence) => assert_eq!(evidence.reason, Some(clipped)),
+            Event::PlayReport(report) => assert_eq!((report.detail, report.broadcast), (clipped, name)),
+            Event::Verdict(verdict) => assert_eq!((verdict.detail, verdict.broadcast), (clipped, Some(name))),
+            Event::SpeakerReport(report) => assert_eq!((report.detail, report.playing), (clipped, Some(name))),
             other => panic!("{other:?}"),
         }
     }
@@ -439,6 +525,35 @@ proptest! {
     }
 
     #[test]
+    fn what_is_said_of_loudspeakers_round_trips(
+        texts: [String; 5], broadcast in of(any_text()), numbers: (u8, u32, u64, u16), times_ms: (i64, i64),
+        heard_ms: Option<i64>,
+    ) {
+        let [id, speaker, state, detail, issuer] = [0, 1, 2, 3, 4].map(|index| clip(&texts[index], 40));
+        let broadcast = broadcast.as_deref().map(|text| clip(text, 40));
+        let ((few, played_ms, counter, kind), (at_ms, since_ms)) = (numbers, times_ms);
+        same(Event::PlayReport(PlayReport {
+            broadcast: id,
+            speaker,
+            state: PlayState::from_name(state),
+            times: few,
+            played_ms,
+            detail,
+            at_ms,
+        }))?;
+        same(Event::Verdict(Verdict { broadcast, issuer, counter, verdict: state, detail, at_ms, kind }))?;
+        same(Event::SpeakerReport(SpeakerReport {
+            speaker,
+            state: SpeakerState::from_name(state),
+            since_ms,
+            heard_ms,
+            detail,
+            volume_percent: few,
+            playing: broadcast,
+        }))?;
+    }
+
+    #[test]
     fn beats_round_trip(states in vec_of((any::<bool>(), any::<u64>(), 0..=NUMBER_MAX, 0..=NUMBER_MAX), 0..64), uptime_ms: u64) {
         let streams: Vec<_> = states
             .into_iter()
@@ -452,7 +567,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_panic(kind in 0..10u16, bytes: Vec<u8>) {
+    fn no_bytes_panic(kind in 0..13u16, bytes: Vec<u8>) {
         let _ = Event::parse(kind, &bytes);
         if let Ok(beat) = Beat::parse(&bytes) {
             beat.streams.iter().for_each(drop);

@@ -1,6 +1,6 @@
 //! What an order orders, by its kind.
 
-use super::{Broadcast, ClockAnswer, ConfigurationOrder, Delegation, Order, Stop};
+use super::{AlarmWord, Broadcast, ClockAnswer, ConfigurationOrder, Delegation, Order, Stop};
 use crate::Error;
 
 /// The body of an order, read by its kind.
@@ -16,6 +16,8 @@ pub enum Body<'a> {
     Delegation(Delegation<'a>),
     /// Kind 5: what time it is.
     ClockAnswer(ClockAnswer<'a>),
+    /// Kind 6: what people did about a press.
+    AlarmWord(AlarmWord<'a>),
     /// A kind that this code does not know. It is kept, said to be refused, and not carried out.
     Unknown,
 }
@@ -29,6 +31,7 @@ impl<'a> Order<'a> {
             Stop::KIND => Body::Stop(Stop::parse(self.body)?),
             Delegation::KIND => Body::Delegation(Delegation::parse(self.body)?),
             ClockAnswer::KIND => Body::ClockAnswer(ClockAnswer::parse(self.body)?),
+            AlarmWord::KIND => Body::AlarmWord(AlarmWord::parse(self.body)?),
             _ => Body::Unknown,
         })
     }

@@ -1,8 +1,9 @@
 //! Let this be heard, and: be silent.
 
-use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
+use minicbor::{Decode, Encode};
 
 use super::List;
+use super::number::known_number;
 use crate::Error;
 use crate::cbor;
 
@@ -46,6 +47,12 @@ pub struct Broadcast<'a> {
     /// How long the content sounds once, in milliseconds, so that the order's longest length can be judged beforehand.
     #[n(11)]
     pub content_ms: u32,
+    /// The region that the whole of it was given for, by its digits: this order may be one of many.
+    #[b(12)]
+    pub reach: &'a str,
+    /// How many people stand behind it. Beyond one village it takes two.
+    #[n(13)]
+    pub persons: u8,
 }
 
 /// Be silent.
@@ -117,36 +124,6 @@ impl<'a> Stop<'a> {
     pub fn emit(&self, buffer: &mut [u8]) -> Result<usize, Error> {
         cbor::emit("stop", self, buffer)
     }
-}
-
-/// A number on the wire that must be one of those known: what is to sound is never guessed.
-macro_rules! known_number {
-    ($name:ident, $refusal:literal, $($variant:ident = $number:literal),+) => {
-        impl $name {
-            /// Its number on the wire.
-            pub const fn number(self) -> u8 {
-                match self { $(Self::$variant => $number),+ }
-            }
-
-            /// The one with this number, if it is known.
-            pub const fn from_number(number: u8) -> Option<Self> {
-                match number { $($number => Some(Self::$variant),)+ _ => None }
-            }
-        }
-
-        impl<C> Encode<C> for $name {
-            fn encode<W: encode::Write>(&self, e: &mut Encoder<W>, _: &mut C) -> Result<(), encode::Error<W::Error>> {
-                e.u8(self.number())?.ok()
-            }
-        }
-
-        impl<'b, C> Decode<'b, C> for $name {
-            fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, decode::Error> {
-                let at = d.position();
-                Self::from_number(d.u8()?).ok_or_else(|| decode::Error::message($refusal).at(at))
-            }
-        }
-    };
 }
 
 known_number!(Priority, "a priority is 1 to 5", Programme = 1, Notice = 2, Live = 3, AlarmVoice = 4, Emergency = 5);

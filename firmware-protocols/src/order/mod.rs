@@ -9,6 +9,7 @@
 //! claims to be; only [`SignedOrder::verify`], with that issuer's key, gives the [`Order`]. The signature is over bytes, so
 //! nothing that was not understood is obeyed. Which issuer may order what is not decided here but by the gateway's judge.
 
+mod alarm_word;
 mod body;
 mod broadcast;
 mod claims;
@@ -19,7 +20,9 @@ mod delegation;
 mod ed25519;
 mod envelope;
 mod list;
+mod number;
 
+pub use alarm_word::{AlarmState, AlarmWord};
 pub use body::Body;
 pub use broadcast::{Broadcast, Interrupted, Priority, SPEAKERS_MAX, Stop};
 pub use claims::{Class, Order, Sound, TARGETS_MAX, Target, Targets};

@@ -12,7 +12,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::Error;
-use crate::id::{ContentId, Lane, NUMBER_MAX};
+use crate::id::{ContentId, DeviceKey, Epoch, Lane, NUMBER_MAX, PressId};
 
 fn key() -> SigningKey {
     SigningKey::from_bytes(&[7; 32])
@@ -62,6 +62,8 @@ fn broadcast<'a>(speakers: &'a [&'a str]) -> Broadcast<'a> {
         chime: true,
         volume_percent: 60,
         content_ms: 20_000,
+        reach: "411728",
+        persons: 2,
     }
 }
 
@@ -99,18 +101,41 @@ fn known_bytes_of_the_other_bodies() {
 
     let bytes = emitted(&|buffer: &mut [u8]| broadcast(&["s1"]).emit(buffer));
     let expected = [
-        &[0xab, 1, 0x62][..],
+        &[0xad, 1, 0x62][..],
         b"b1",
         &[2, 0x69],
         b"audio/ogg",
         &[3, 0x19, 0x9c, 0x40, 4, 0x81, 0x62],
         b"s1",
-        &[5, 2, 6, 0x19, 0x0b, 0xb8, 7, 2, 8, 1, 9, 0xf5, 10, 0x18, 60, 11, 0x19, 0x4e, 0x20],
+        &[5, 2, 6, 0x19, 0x0b, 0xb8, 7, 2, 8, 1, 9, 0xf5, 10, 0x18, 60, 11, 0x19, 0x4e, 0x20, 12, 0x66],
+        b"411728",
+        &[13, 2],
     ]
     .concat();
     assert_eq!(bytes, expected);
     assert_eq!(Broadcast::parse(&bytes), Ok(broadcast(&["s1"])));
     assert_eq!(broadcast(&[]).whole_ms(), 2 * 20_000 + 3_000);
+
+    let word = AlarmWord {
+        device: DeviceKey::lorawan(1),
+        press: Some(PressId { epoch: Epoch::from_random(9), sequence: 7 }),
+        state: AlarmState::Acknowledged,
+        by: Some("王"),
+        at_ms: -1,
+    };
+    let bytes = emitted(&|buffer: &mut [u8]| word.emit(buffer));
+    let expected = [
+        &[0xa5, 1, 0x78, 24][..],
+        b"lorawan:0000000000000001",
+        &[2, 0x72],
+        b"0000000000000009-7",
+        &[3, 1, 4, 0x63],
+        "王".as_bytes(),
+        &[5, 0x20],
+    ]
+    .concat();
+    assert_eq!(bytes, expected);
+    assert_eq!(AlarmWord::parse(&bytes), Ok(word));
 
     let floors = [Floor { issuer: ROOT, lane: Lane::Urgent, counter: 5 }];
     let answer = ClockAnswer { nonce: [1; 16], site: "s", utc_ms: 9, floors: List::new(&floors) };
@@ -220,6 +245,7 @@ fn numbers_mean_one_thing() {
     for number in 0..=u8::MAX {
         assert_eq!(Class::from_number(number).number(), number);
         assert!(Priority::from_number(number).is_none_or(|priority| priority.number() == number));
+        assert!(AlarmState::from_number(number).is_none_or(|state| state.number() == number));
         assert!(Interrupted::from_number(number).is_none_or(|interrupted| interrupted.number() == number));
     }
     assert_eq!(Algorithm::from_number(-7).number(), -7);
@@ -319,6 +345,20 @@ proptest! {
     }
 
     #[test]
+    fn an_alarm_word_comes_back_as_it_went(device: u64, press in of((any::<u64>(), 1..=NUMBER_MAX)), state in 1..=3_u8,
+                                           by in of(".{0,20}"), at_ms: i64) {
+        let word = AlarmWord {
+            device: DeviceKey::zigbee(device),
+            press: press.map(|(epoch, sequence)| PressId { epoch: Epoch::from_random(epoch), sequence }),
+            state: AlarmState::from_number(state).unwrap(),
+            by: by.as_deref(),
+            at_ms,
+        };
+        let bytes = emitted(&|buffer: &mut [u8]| word.emit(buffer));
+        prop_assert_eq!(AlarmWord::parse(&bytes), Ok(word));
+    }
+
+    #[test]
     fn a_delegation_comes_back_as_it_went(key: [u8; 32], regions in vec_of("[0-9]{6,18}", 0..=REGIONS_MAX),
                                           classes in vec_of(any::<u8>(), 0..=CLASSES_MAX), times: (i64, i64)) {
         let regions: Vec<&str> = regions.iter().map(String::as_str).collect();
@@ -350,7 +390,7 @@ fn no_flipped_bit_of_an_order_verifies() {
 fn the_longest_bodies_fit_an_order() {
     let name = "x".repeat(NAME_BYTES_MAX);
     let speakers = vec![name.as_str(); SPEAKERS_MAX];
-    let longest = Broadcast { id: &name, media_type: &name, bytes: u64::MAX, ..broadcast(&speakers) };
+    let longest = Broadcast { id: &name, media_type: &name, bytes: u64::MAX, reach: &name, ..broadcast(&speakers) };
     let floors = vec![Floor { issuer: &name, lane: Lane::Urgent, counter: NUMBER_MAX }; FLOORS_MAX];
     let answer = ClockAnswer { nonce: [0; 16], site: &name, utc_ms: i64::MIN, floors: List::new(&floors) };
     let answer = emitted(&|buffer: &mut [u8]| answer.emit(buffer));

@@ -179,6 +179,8 @@ impl<'a> Meaning<'a> {
                 let heard = HeardEvidence { site_id: &place.key.site_id, region: place.region, evidence };
                 self.evidence.push(heard);
             }
+            // They are kept as entries; no room of this hub takes them up yet.
+            Ok(Event::PlayReport(_) | Event::Verdict(_) | Event::SpeakerReport(_)) => {}
             Ok(Event::Unknown { kind, .. }) => {
                 self.keep_flagged(place, entry, flag::UNKNOWN_KIND, &format!("kind {kind} is not known here"));
                 return Some(flag::UNKNOWN_KIND);

@@ -40,7 +40,6 @@ pub async fn configuration_of(
     let devices = devices(connection, site).await?;
     let keys: HashMap<&DeviceId, &str> = devices.iter().map(|device| (&device.id, device.key.as_str())).collect();
     Ok(Some(Configuration {
-        revision: 0,
         site_id: site.to_string(),
         region_code: here.region.to_string(),
         watch: watch(here.at, &devices, &views),
@@ -63,6 +62,7 @@ pub async fn configuration_of(
                 sessions_max: u8::try_from(recorder.sessions_max).unwrap_or(u8::MAX),
             })
             .collect(),
+        ..Configuration::default()
     }))
 }
 

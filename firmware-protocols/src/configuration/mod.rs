@@ -1,4 +1,5 @@
-//! The document that a gateway is to follow: its recorders and cameras, and which camera looks at which button.
+//! The document that a gateway is to follow: its recorders and cameras, which camera looks at which button,
+//! its loudspeakers, and what a press sets off.
 //!
 //! The hub builds it for one site and names it, by its SHA-256, in a signed
 //! [`ConfigurationOrder`](crate::order::ConfigurationOrder); the gateway fetches the bytes over its HTTPS connection and
@@ -6,14 +7,20 @@
 //! others, and no `Debug` shows them. It grows in place: keys that are not known are passed over, lists that are missing are
 //! empty.
 
+mod number;
+mod voice;
+
+pub use voice::{NamedSound, Night, Response, ResponseKind, Speaker, SpeakerKind};
+
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
+use minicbor::{Decode, Encode};
 
 use crate::Error;
 use crate::cbor;
+use number::number;
 
 /// The longest document in bytes: some hundred cameras with everything that belongs to them. Neither end takes a longer one.
 pub const CONFIGURATION_BYTES_MAX: usize = 256 * 1024;
@@ -48,6 +55,21 @@ pub struct Configuration {
     #[n(6)]
     #[cbor(default)]
     pub watch: Vec<DeviceCameras>,
+    /// The loudspeakers.
+    #[n(7)]
+    #[cbor(default)]
+    pub speakers: Vec<Speaker>,
+    /// What a press of each device sets off.
+    #[n(8)]
+    #[cbor(default)]
+    pub responses: Vec<Response>,
+    /// Sounds that are to be at hand.
+    #[n(9)]
+    #[cbor(default)]
+    pub sounds: Vec<NamedSound>,
+    /// When nothing but danger may be heard. `None`: as [`Night::default`].
+    #[n(10)]
+    pub night: Option<Night>,
 }
 
 /// A recorder with channels, or a camera that stands alone and is its own.
@@ -128,32 +150,6 @@ pub struct DeviceCameras {
     pub cameras: Vec<String>,
 }
 
-/// A word on the wire as a number. One that is not known means what harms least.
-macro_rules! number {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $number:literal),+ } else $fallback:ident) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum $name {
-            $($(#[$variant_doc])* $variant = $number),+
-        }
-
-        impl<C> Encode<C> for $name {
-            fn encode<W: encode::Write>(&self, e: &mut Encoder<W>, _: &mut C) -> Result<(), encode::Error<W::Error>> {
-                e.u8(*self as u8)?.ok()
-            }
-        }
-
-        impl<'b, C> Decode<'b, C> for $name {
-            fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, decode::Error> {
-                Ok(match d.u8()? {
-                    $($number => Self::$variant,)+
-                    _ => Self::$fallback,
-                })
-            }
-        }
-    };
-}
-
 number! {
     /// Where a camera looks. One of an unknown kind is treated as one at a home.
     CameraKind {
@@ -227,6 +223,27 @@ impl Configuration {
         self.recorders.iter().find(|recorder| recorder.id == id)
     }
 
+    /// The loudspeaker of this id.
+    pub fn speaker(&self, id: &str) -> Option<&Speaker> {
+        self.speakers.iter().find(|speaker| speaker.id == id)
+    }
+
+    /// What a press of a device sets off. `None`: its light, and nothing else.
+    pub fn response_of(&self, device: &str) -> Option<&Response> {
+        let of = |key: &str| self.responses.iter().find(|response| response.device == key);
+        of(device).or_else(|| of(ANY_DEVICE))
+    }
+
+    /// The sound of this name.
+    pub fn sound(&self, name: &str) -> Option<&NamedSound> {
+        self.sounds.iter().find(|sound| sound.name == name)
+    }
+
+    /// When nothing but danger may be heard.
+    pub fn night(&self) -> Night {
+        self.night.unwrap_or_default()
+    }
+
     /// The cameras that look at a device, the nearest first.
     pub fn cameras_of(&self, device: &str) -> impl Iterator<Item = &Camera> {
         let of = |key: &str| self.watch.iter().find(|watch| watch.device == key);
@@ -243,6 +260,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::device::speaker::Key;
+    use crate::id::ContentId;
 
     fn configuration() -> Configuration {
         let camera = |id: &str| Camera {
@@ -275,6 +294,32 @@ mod tests {
                 DeviceCameras { device: "zigbee:0x1".to_owned(), cameras: vec!["c2".to_owned(), "gone".to_owned()] },
                 DeviceCameras { device: ANY_DEVICE.to_owned(), cameras: vec!["c1".to_owned()] },
             ],
+            speakers: vec![Speaker {
+                id: "sp1".to_owned(),
+                name: "村口".to_owned(),
+                kind: SpeakerKind::Mqtt,
+                device: "TLS-0001".to_owned(),
+                key: Some(Key::new([0xa7; 32])),
+                volume_percent: 80,
+                warm_up_ms: 0,
+            }],
+            responses: vec![
+                Response {
+                    device: "zigbee:0x1".to_owned(),
+                    kind: ResponseKind::Siren,
+                    speaks: true,
+                    speakers: vec!["sp1".to_owned()],
+                    siren_s: 60,
+                },
+                Response { device: ANY_DEVICE.to_owned(), ..Response::default() },
+            ],
+            sounds: vec![NamedSound {
+                name: "sent".to_owned(),
+                content: ContentId([3; 32]),
+                bytes: 96_044,
+                content_ms: 3_000,
+            }],
+            night: Some(Night { from_minute: 21 * 60, to_minute: 7 * 60 }),
         }
     }
 
@@ -289,7 +334,10 @@ mod tests {
     fn known_bytes_of_the_least_and_of_what_has_grown() {
         let least = Configuration { revision: 1, ..Configuration::default() };
         assert_eq!(Configuration::parse(&[0xa1, 1, 1]), Ok(least.clone()));
-        assert_eq!(least.emit().unwrap(), [0xa6, 1, 1, 2, 0x60, 3, 0x60, 4, 0x80, 5, 0x80, 6, 0x80]);
+        assert_eq!(
+            least.emit().unwrap(),
+            [0xa9, 1, 1, 2, 0x60, 3, 0x60, 4, 0x80, 5, 0x80, 6, 0x80, 7, 0x80, 8, 0x80, 9, 0x80]
+        );
         assert_eq!(Configuration::parse(&[0xa2, 1, 1, 0x18, 77, 0x81, 0xf5]), Ok(least));
     }
 
@@ -297,12 +345,15 @@ mod tests {
     fn passwords_are_not_shown() {
         let shown = format!("{:?}", configuration());
         assert!(!shown.contains("ma1n-gate") && !shown.contains("viewer"), "{shown}");
+        assert!(!shown.contains("167") && !shown.contains("a7"), "a loudspeaker's key is shown: {shown}");
     }
 
     #[test]
     fn what_is_not_known_harms_least() {
         assert!(matches!(minicbor::decode(&[9]), Ok(CameraKind::Home)));
         assert!(matches!(minicbor::decode(&[9]), Ok(Record::Off)));
+        assert!(matches!(minicbor::decode(&[9]), Ok(ResponseKind::Silent)));
+        assert!(matches!(minicbor::decode(&[9]), Ok(SpeakerKind::Mqtt)));
     }
 
     #[test]
@@ -311,6 +362,17 @@ mod tests {
         let ids = |device| configuration.cameras_of(device).map(|camera| camera.id.as_str()).collect::<Vec<_>>();
         assert_eq!(ids("zigbee:0x1"), ["c2"]);
         assert_eq!(ids("zigbee:0x2"), ["c1"]);
+    }
+
+    #[test]
+    fn a_press_sets_off_what_was_chosen_for_its_device() {
+        let configuration = configuration();
+        assert_eq!(configuration.response_of("zigbee:0x1").map(|response| response.kind), Some(ResponseKind::Siren));
+        assert_eq!(configuration.response_of("zigbee:0x2").map(|response| response.kind), Some(ResponseKind::Silent));
+        assert_eq!(Configuration::default().response_of("zigbee:0x1"), None);
+        assert_eq!(configuration.speaker("sp1").map(|speaker| speaker.volume_percent), Some(80));
+        assert_eq!(configuration.sound("sent").map(|sound| sound.bytes), Some(96_044));
+        assert_eq!((configuration.speaker("sp2"), configuration.sound("taken")), (None, None));
     }
 
     #[test]
