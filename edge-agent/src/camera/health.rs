@@ -4,6 +4,8 @@
 //! needs the one that explains the others, so the worst is named, in the order of [`State`]. Faults that come and go with a single
 //! sample are held back until they last. Pure.
 
+use tongluo_protocols::event::CameraState;
+
 /// The state of a camera, the worst first: a camera that cannot be reached has no picture either.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub(crate) enum State {
@@ -21,12 +23,12 @@ pub(crate) enum State {
     Frozen,
     /// Pictures come and show nothing.
     Black,
+    /// The disk is full: video is not recorded. That is why there are gaps, so it is told before them.
+    DiskFull,
     /// Pictures were not recorded that should have been.
     RecordingGap,
     /// The camera's clock is wrong.
     ClockOff,
-    /// The disk is full: video is not recorded.
-    DiskFull,
     /// It is being connected and nothing is known to be wrong.
     Starting,
     /// All is well.
@@ -34,22 +36,27 @@ pub(crate) enum State {
 }
 
 impl State {
-    /// The name on the wire.
-    pub(crate) const fn as_str(self) -> &'static str {
+    /// As reports carry it.
+    pub(crate) const fn reported(self) -> CameraState<'static> {
         match self {
-            Self::Unreachable => "unreachable",
-            Self::Refused => "refused",
-            Self::NoSuchStream => "no_such_stream",
-            Self::Unsupported => "unsupported",
-            Self::NoFrames => "no_frames",
-            Self::Frozen => "frozen",
-            Self::Black => "black",
-            Self::RecordingGap => "recording_gap",
-            Self::ClockOff => "clock_off",
-            Self::DiskFull => "disk_full",
-            Self::Starting => "starting",
-            Self::Ok => "ok",
+            Self::Unreachable => CameraState::Unreachable,
+            Self::Refused => CameraState::Refused,
+            Self::NoSuchStream => CameraState::NoSuchStream,
+            Self::Unsupported => CameraState::Unsupported,
+            Self::NoFrames => CameraState::NoFrames,
+            Self::Frozen => CameraState::Frozen,
+            Self::Black => CameraState::Black,
+            Self::DiskFull => CameraState::DiskFull,
+            Self::RecordingGap => CameraState::RecordingGap,
+            Self::ClockOff => CameraState::ClockOff,
+            Self::Starting => CameraState::Starting,
+            Self::Ok => CameraState::Ok,
         }
+    }
+
+    /// Its name, wherever people or programs read it.
+    pub(crate) fn name(self) -> &'static str {
+        self.reported().name()
     }
 }
 
@@ -172,7 +179,8 @@ mod tests {
             (Facts { picture: Some(State::Black), ..ok.clone() }, State::Black),
             (Facts { picture: Some(State::Frozen), disk_full: true, ..ok.clone() }, State::Frozen),
             (Facts { disk_full: true, ..ok.clone() }, State::DiskFull),
-            (Facts { disk_full: true, gap_at_ms: Some(0), ..ok.clone() }, State::RecordingGap),
+            (Facts { disk_full: true, gap_at_ms: Some(0), clock_off_ms: Some(9_000), ..ok.clone() }, State::DiskFull),
+            (Facts { gap_at_ms: Some(0), clock_off_ms: Some(9_000), ..ok.clone() }, State::RecordingGap),
             (Facts { clock_off_ms: Some(5_000), ..ok.clone() }, State::Ok),
             (Facts { clock_off_ms: Some(-5_001), ..ok.clone() }, State::ClockOff),
             (Facts { clock_off_ms: Some(i64::MIN), ..facts(State::Unreachable) }, State::Unreachable),

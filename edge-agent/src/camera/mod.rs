@@ -53,7 +53,7 @@ use anyhow::Context as _;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::LocalSet;
 use tongluo_protocols::configuration::Configuration;
-use tongluo_protocols::event::{self, CameraReport, CameraState};
+use tongluo_protocols::event::{self, CameraReport};
 use tongluo_protocols::media::{Codec, Quality};
 
 use crate::clock::Clock;
@@ -103,7 +103,7 @@ impl Report {
     pub(crate) fn event(&self) -> CameraReport<'_> {
         CameraReport {
             camera: &self.camera,
-            state: CameraState::from_name(self.state.as_str()),
+            state: self.state.reported(),
             since_ms: self.since_ms,
             detail: &self.detail,
             main: self.main.map(StreamFacts::event),
@@ -140,7 +140,7 @@ pub(crate) enum Refusal {
     #[error("no such camera")]
     Unknown,
     /// The camera gives none, and why.
-    #[error("{}: {detail}", .state.as_str())]
+    #[error("{}: {detail}", .state.name())]
     NoPicture {
         /// The camera's state.
         state: State,

@@ -11,7 +11,7 @@ use tongluo_protocols::media::mp4::Track;
 use tongluo_protocols::media::{FrameView, GatewayMessage, Quality};
 
 use super::link::emitted;
-use super::source::{Cameras, Picture, Watching};
+use super::source::{Cameras, Frame, Watching};
 use crate::clock::Clock;
 
 /// A picture that is older is not sent, once the stream has caught up with the camera.
@@ -77,7 +77,7 @@ impl Upload {
         .await
     }
 
-    fn frame<'a>(&self, picture: &'a Picture) -> GatewayMessage<'a> {
+    fn frame<'a>(&self, picture: &'a Frame) -> GatewayMessage<'a> {
         GatewayMessage::Frame(FrameView {
             stream: self.stream,
             key: picture.key,

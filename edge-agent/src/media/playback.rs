@@ -8,7 +8,7 @@ use tongluo_protocols::media::mp4::retime;
 use tongluo_protocols::media::{FETCH_LEAD_MS, GatewayMessage, Quality};
 
 use super::link::emitted;
-use super::source::{Cameras, Piece, Reading};
+use super::source::{Cameras, Piece};
 
 /// How much may be sent for a fetch. A piece is sent whole once there is any credit; the debt is paid first.
 #[derive(Debug, Default)]
@@ -45,7 +45,7 @@ impl Fetch {
     /// Sends it, and an end that says how it went.
     pub(super) async fn run(self, cameras: impl Cameras, credit: Rc<Credit>, outgoing: mpsc::Sender<Vec<u8>>) {
         let reason = match cameras.read(&self.camera, self.quality, self.from_ms, self.to_ms).await {
-            Ok(mut reading) => self.pass_on(&mut reading, &credit, &outgoing).await,
+            Ok(pieces) => self.pass_on(pieces, &credit, &outgoing).await,
             Err(reason) => reason,
         };
         let reason = &reason[..reason.floor_char_boundary(tongluo_protocols::media::REASON_BYTES_MAX)];
@@ -56,13 +56,14 @@ impl Fetch {
     }
 
     /// Answers why it ended; empty when all was sent.
-    async fn pass_on(&self, reading: &mut impl Reading, credit: &Credit, outgoing: &mpsc::Sender<Vec<u8>>) -> String {
-        while let Some(piece) = reading.next().await {
-            let message = match piece {
-                Ok(piece) => self.message(piece),
-                Err(reason) => return reason,
-            };
-            let Some(message) = message else { return "a piece of the recording is too large".to_owned() };
+    async fn pass_on(
+        &self,
+        mut pieces: mpsc::Receiver<Piece>,
+        credit: &Credit,
+        outgoing: &mpsc::Sender<Vec<u8>>,
+    ) -> String {
+        while let Some(piece) = pieces.recv().await {
+            let Some(message) = self.message(piece) else { return "a piece of the recording is too large".to_owned() };
             credit.spend(message.len()).await;
             if outgoing.send(message).await.is_err() {
                 return "the connection ended".to_owned();
@@ -74,7 +75,7 @@ impl Fetch {
     fn message(&self, piece: Piece) -> Option<Vec<u8>> {
         let request = self.request;
         match piece {
-            Piece::Init { codec, data } => emitted(&GatewayMessage::Init { request, rfc6381: &codec, data: &data }),
+            Piece::Init { rfc6381, data } => emitted(&GatewayMessage::Init { request, rfc6381: &rfc6381, data: &data }),
             Piece::Fragment { wall_ms, duration_ms, mut data } => {
                 let since = wall_ms.saturating_sub(self.from_ms).saturating_add(FETCH_LEAD_MS);
                 let decode_90k = u64::try_from(since).unwrap_or(0).saturating_mul(90);

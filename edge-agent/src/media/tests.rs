@@ -14,7 +14,7 @@ use tongluo_protocols::media::mp4::{Sample, Track, fragment, fragments};
 use tongluo_protocols::media::{Codec, FrameView, GatewayMessage, HubMessage, Lease, Leases, Quality};
 
 use super::link::{Keep, Link};
-use super::source::{Cameras, Picture, Piece, Reading, Watching};
+use super::source::{Cameras, Frame, Piece, Watching};
 use crate::clock::Clock;
 
 /// Far more than anything here takes.
@@ -26,15 +26,13 @@ const KEEP: Keep = Keep { lease_ms: 1_000, idle_ms: 500 };
 /// Cameras by hand: what is put into the queue is what the stream sends.
 #[derive(Clone)]
 struct Village {
-    pictures: Arc<Mutex<mpsc::Receiver<Picture>>>,
+    pictures: Arc<Mutex<mpsc::Receiver<Arc<Frame>>>>,
 }
 
-struct Stream(Arc<Mutex<mpsc::Receiver<Picture>>>);
-struct Recording(Vec<Piece>);
+struct Stream(Arc<Mutex<mpsc::Receiver<Arc<Frame>>>>);
 
 impl Cameras for Village {
     type Watching = Stream;
-    type Reading = Recording;
 
     async fn watch(&self, camera: &str, _: Quality) -> Result<Stream, String> {
         match camera {
@@ -43,11 +41,15 @@ impl Cameras for Village {
         }
     }
 
-    async fn read(&self, _: &str, _: Quality, from_ms: i64, to_ms: i64) -> Result<Recording, String> {
+    async fn read(&self, _: &str, _: Quality, from_ms: i64, to_ms: i64) -> Result<mpsc::Receiver<Piece>, String> {
         let sample = Sample { data: b"picture", duration_90k: 3_600, composition_90k: 0, key: true };
         let data = fragment(1, 7, &[sample]).unwrap();
-        let fragment = Piece::Fragment { wall_ms: from_ms - 500, duration_ms: 1_000, data };
-        Ok(Recording(vec![Piece::Gap { from_ms: from_ms + 500, to_ms }, fragment.clone(), fragment]))
+        let (sender, pieces) = mpsc::channel(3);
+        for data in [data.clone(), data] {
+            sender.try_send(Piece::Fragment { wall_ms: from_ms - 500, duration_ms: 1_000, data }).unwrap();
+        }
+        sender.try_send(Piece::Gap { from_ms: from_ms + 500, to_ms }).unwrap();
+        Ok(pieces)
     }
 
     async fn ask(&self, question: &[u8]) -> Vec<u8> {
@@ -56,21 +58,15 @@ impl Cameras for Village {
 }
 
 impl Watching for Stream {
-    async fn next(&mut self) -> Option<Picture> {
+    async fn next(&mut self) -> Option<Arc<Frame>> {
         self.0.lock().await.recv().await
-    }
-}
-
-impl Reading for Recording {
-    async fn next(&mut self) -> Option<Result<Piece, String>> {
-        self.0.pop().map(Ok)
     }
 }
 
 /// The hub's end, and the hands that turn the cameras.
 struct Hub {
     socket: WebSocketStream<DuplexStream>,
-    camera: mpsc::Sender<Picture>,
+    camera: mpsc::Sender<Arc<Frame>>,
     calls: mpsc::Sender<Vec<u8>>,
     clock: Clock,
 }
@@ -106,7 +102,7 @@ impl Hub {
 
     async fn picture(&self, number: u64, key: bool, age_ms: i64) {
         let track = Track { codec: Codec::H264, parameters: vec![1], width: 64, height: 48 };
-        let picture = Picture {
+        let picture = Frame {
             track: Arc::new(track),
             key,
             decode_90k: number,
@@ -114,7 +110,7 @@ impl Hub {
             captured_ms: self.clock.utc_ms() - age_ms,
             data: Bytes::from_static(b"picture"),
         };
-        self.camera.send(picture).await.unwrap();
+        self.camera.send(Arc::new(picture)).await.unwrap();
     }
 }
 

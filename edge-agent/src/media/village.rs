@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tongluo_protocols::media::Quality;
 
-use super::source::{Cameras, Picture, Piece, Reading, Watching};
-use crate::camera::{self, Frame, Probed, Refusal};
+use super::source::{Cameras, Frame, Piece, Watching};
+use crate::camera::{self, Probed, Refusal};
 
 /// What the hub asks.
 #[derive(Deserialize)]
@@ -31,7 +31,6 @@ pub(crate) struct Stream {
 
 impl Cameras for camera::Cameras {
     type Watching = Stream;
-    type Reading = camera::Reading;
 
     async fn watch(&self, camera: &str, quality: Quality) -> Result<Stream, String> {
         let watching = Self::watch(self, camera, quality).await.map_err(|refusal| said(&refusal))?;
@@ -39,8 +38,9 @@ impl Cameras for camera::Cameras {
     }
 
     /// A camera is kept in one quality, which serves both.
-    async fn read(&self, camera: &str, _: Quality, from_ms: i64, to_ms: i64) -> Result<camera::Reading, String> {
-        Self::read(self, camera, from_ms, to_ms).await.map_err(|refusal| said(&refusal))
+    async fn read(&self, camera: &str, _: Quality, from_ms: i64, to_ms: i64) -> Result<mpsc::Receiver<Piece>, String> {
+        let reading = Self::read(self, camera, from_ms, to_ms).await.map_err(|refusal| said(&refusal))?;
+        Ok(reading.pieces)
     }
 
     async fn ask(&self, question: &[u8]) -> Vec<u8> {
@@ -66,30 +66,11 @@ impl Cameras for camera::Cameras {
 }
 
 impl Watching for Stream {
-    async fn next(&mut self) -> Option<Picture> {
-        let frame = match self.group.next() {
-            Some(frame) => frame,
-            None => self.frames.recv().await?,
-        };
-        Some(Picture {
-            track: frame.track.clone(),
-            key: frame.key,
-            decode_90k: frame.decode_90k,
-            composition_90k: frame.composition_90k,
-            captured_ms: frame.captured_ms,
-            data: frame.data.clone(),
-        })
-    }
-}
-
-impl Reading for camera::Reading {
-    async fn next(&mut self) -> Option<Result<Piece, String>> {
-        let piece = self.pieces.recv().await?;
-        Some(Ok(match piece {
-            camera::Piece::Init { rfc6381, data } => Piece::Init { codec: rfc6381, data },
-            camera::Piece::Fragment { wall_ms, duration_ms, data } => Piece::Fragment { wall_ms, duration_ms, data },
-            camera::Piece::Gap { from_ms, to_ms } => Piece::Gap { from_ms, to_ms },
-        }))
+    async fn next(&mut self) -> Option<Arc<Frame>> {
+        match self.group.next() {
+            Some(frame) => Some(frame),
+            None => self.frames.recv().await,
+        }
     }
 }
 
@@ -97,7 +78,7 @@ impl Reading for camera::Reading {
 fn said(refusal: &Refusal) -> String {
     match refusal {
         Refusal::Unknown => "no_such_stream: the gateway knows no such camera".to_owned(),
-        Refusal::NoPicture { state, detail } => format!("{}: {detail}", state.as_str()),
+        Refusal::NoPicture { state, detail } => format!("{}: {detail}", state.name()),
         Refusal::Busy => "starting: too much is asked of the gateway at once".to_owned(),
         Refusal::Eye(error) => format!("no_frames: {error}"),
     }

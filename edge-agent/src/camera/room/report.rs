@@ -51,7 +51,7 @@ impl Room {
         if changed {
             tracing::info!(
                 camera.id = %id,
-                camera.state = state.as_str(),
+                camera.state = state.name(),
                 camera.detail = detail,
                 "a camera's state has changed"
             );
