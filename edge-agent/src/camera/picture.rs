@@ -2,6 +2,14 @@
 //!
 //! Judged on keyframes at a low rate, because each costs the helper 10 to 20 ms; more often while something looks wrong, so that
 //! a fault is found, and its end is seen, soon. Pure.
+//!
+//! **Frozen** is told from **still** by exact repetition. A camera that hangs encodes one picture ever anew, coarser and finer as
+//! its rate control swings: measured on such a stream of 200 kbit/s, blocks moved by up to 5 (8 at 100 kbit/s), and twenty
+//! keyframes were nine pictures, each the same again to the last value, though seldom twice in a row. A living scene in which
+//! nothing moves has its sensor's noise, and often a printed clock: not one picture in it is another's equal, so stillness alone
+//! proves nothing, however long it lasts.
+
+use std::collections::VecDeque;
 
 use tongluo_protocols::media::decoder::Looks;
 
@@ -23,34 +31,64 @@ const BLACK_SPREAD_MAX: u8 = 12;
 /// So many black pictures in a row are no passing shadow.
 const BLACK_IN_A_ROW: u32 = 2;
 
-/// So many equal pictures in a row are no still life: no sensor gives the same values twice.
-const EQUAL_IN_A_ROW: u32 = 3;
+/// A hung camera's blocks differ by no more than this, however coarsely it encodes: twice what was measured. What moves in a
+/// picture, a car or somebody who walks, changes a block by 25 and more: so a film that is played in a loop is no hung camera,
+/// though its pictures come back exactly.
+const STILL_STEP_MAX: u8 = 10;
 
-/// A camera that hangs encodes the same picture ever anew, each time a little differently: no block's brightness moves by more
-/// than this.
-const STILL_STEP_MAX: u8 = 1;
+/// So many pictures that were seen before in one stillness are no chance: no sensor gives the same values twice.
+const REPEATS: u32 = 2;
 
-/// So long nothing outdoors stands still by day, and the clock that a camera prints into its picture never does.
-const STILL_MS: u64 = 90_000;
+/// So many different pictures are remembered of a stillness: a rate control that swings comes back to one of them.
+const REMEMBERED_MAX: usize = 16;
 
-/// At night, or before a blank wall, a picture may well stand still: of such a one nothing is concluded.
-const STILL_MEAN_MIN: u8 = 50;
-
-/// … and how much its blocks must differ among themselves.
-const STILL_SPREAD_MIN: u8 = 40;
+/// So often a picture that stands still is looked at more closely. After that, two minutes later, it is most likely an empty
+/// yard, and one look in half a minute does.
+const CLOSE_LOOKS_MAX: u32 = 16;
 
 /// The judgement of one camera's pictures.
 #[derive(Clone, Debug, Default)]
 pub(super) struct PictureJudge {
-    last: Option<Looks>,
     black_in_a_row: u32,
-    equal_in_a_row: u32,
-    /// The picture since which nothing has moved, and when it was seen.
-    still_since: Option<(Looks, u64)>,
-    still_ms: u64,
+    still: Option<Still>,
     look_at_ms: u64,
     /// Which pause comes next.
     turn: usize,
+}
+
+/// A stretch in which nothing has moved.
+#[derive(Clone, Debug)]
+struct Still {
+    /// Its first picture.
+    first: Looks,
+    /// The different pictures in it, by their checksums, the newest last.
+    seen: VecDeque<u64>,
+    /// How many were seen before.
+    repeats: u32,
+    /// How many came after the first.
+    looks: u32,
+}
+
+impl Still {
+    fn since(first: Looks) -> Self {
+        Self { first, seen: VecDeque::from([first.checksum]), repeats: 0, looks: 0 }
+    }
+
+    fn contains(&self, looks: &Looks) -> bool {
+        self.first.blocks.iter().zip(&looks.blocks).all(|(first, now)| first.abs_diff(*now) <= STILL_STEP_MAX)
+    }
+
+    fn see(&mut self, looks: &Looks) {
+        self.looks = self.looks.saturating_add(1);
+        if self.seen.contains(&looks.checksum) {
+            self.repeats = self.repeats.saturating_add(1);
+            return;
+        }
+        if self.seen.len() == REMEMBERED_MAX {
+            self.seen.pop_front();
+        }
+        self.seen.push_back(looks.checksum);
+    }
 }
 
 impl PictureJudge {
@@ -69,17 +107,11 @@ impl PictureJudge {
     pub(super) fn see(&mut self, looks: Looks, now_ms: u64) {
         let is_black = looks.mean <= BLACK_MEAN_MAX && looks.spread <= BLACK_SPREAD_MAX;
         self.black_in_a_row = if is_black { self.black_in_a_row.saturating_add(1) } else { 0 };
-        let is_equal = self.last.is_some_and(|last| last.checksum == looks.checksum);
-        self.equal_in_a_row = if is_equal { self.equal_in_a_row.saturating_add(1) } else { 1 };
-        let tells = looks.mean >= STILL_MEAN_MIN && looks.spread >= STILL_SPREAD_MIN;
-        match &self.still_since {
-            Some((first, since_ms)) if tells && is_still(first, &looks) => self.still_ms = now_ms - since_ms,
-            _ => {
-                self.still_since = tells.then_some((looks, now_ms));
-                self.still_ms = 0;
-            }
+        match &mut self.still {
+            still if is_black => *still = None,
+            Some(still) if still.contains(&looks) => still.see(&looks),
+            still => *still = Some(Still::since(looks)),
         }
-        self.last = Some(looks);
         if self.is_suspicious() {
             self.look_at_ms = self.look_at_ms.min(now_ms + LOOKS_AGAIN_MS[self.turn]);
         }
@@ -91,25 +123,20 @@ impl PictureJudge {
     }
 
     /// What is wrong with the picture, if anything is. A black picture is always the same one: black is said.
-    pub(super) const fn state(&self) -> Option<State> {
+    pub(super) fn state(&self) -> Option<State> {
         if self.black_in_a_row >= BLACK_IN_A_ROW {
             Some(State::Black)
-        } else if self.black_in_a_row > 0 {
-            None
-        } else if self.equal_in_a_row >= EQUAL_IN_A_ROW || self.still_ms >= STILL_MS {
+        } else if self.black_in_a_row == 0 && self.still.as_ref().is_some_and(|still| still.repeats >= REPEATS) {
             Some(State::Frozen)
         } else {
             None
         }
     }
 
-    const fn is_suspicious(&self) -> bool {
-        self.black_in_a_row > 0 || self.equal_in_a_row > 1 || self.still_ms > 0
+    fn is_suspicious(&self) -> bool {
+        let is_close = |still: &Still| still.repeats > 0 || (1..=CLOSE_LOOKS_MAX).contains(&still.looks);
+        self.black_in_a_row > 0 || self.still.as_ref().is_some_and(is_close)
     }
-}
-
-fn is_still(first: &Looks, now: &Looks) -> bool {
-    first.blocks.iter().zip(&now.blocks).all(|(first, now)| first.abs_diff(*now) <= STILL_STEP_MAX)
 }
 
 #[cfg(test)]
@@ -133,10 +160,12 @@ mod tests {
         changes
     }
 
-    /// A picture in which one block differs from second to second, as a printed clock does.
+    /// A picture in which some blocks differ from second to second, as where a road is.
     fn day(second: u64) -> Looks {
         let mut blocks = [90; BLOCK_COUNT];
-        blocks[7] = 60 + u8::try_from(second * 41 % 97).unwrap();
+        for (at, block) in blocks[64..72].iter_mut().enumerate() {
+            *block = 60 + (second.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (7 * at)) as u8 % 97;
+        }
         Looks { mean: 90, spread: 120, checksum: second, blocks }
     }
 
@@ -177,19 +206,53 @@ mod tests {
         assert!((100..175).contains(&changes[1].0) && (300..310).contains(&changes[2].0), "{changes:?}");
     }
 
-    #[test]
-    fn the_same_picture_encoded_anew_is_frozen_by_day_and_nothing_by_night() {
-        let hangs = |mean: u8| {
-            move |second: u64| {
-                let mut looks = looks(mean, 120, second);
-                looks.blocks[3] += u8::from(second.is_multiple_of(2));
-                looks
+    /// A yard in which nothing moves; each picture has its own noise.
+    fn yard(mean: u8) -> impl Fn(u64) -> Looks {
+        move |second| {
+            let mut looks = looks(mean, 120, second);
+            looks.blocks[3] += u8::from(second.is_multiple_of(2));
+            looks
+        }
+    }
+
+    /// A hung camera whose rate control swings between `count` ways of encoding one picture.
+    fn hangs(count: u64) -> impl Fn(u64) -> Looks {
+        move |second| {
+            let coarseness = second * 7_919 % 1_009 % count;
+            let mut looks = looks(90, 120, coarseness);
+            for (at, block) in looks.blocks.iter_mut().enumerate() {
+                *block += u8::try_from(at as u64 * coarseness % 6).unwrap();
             }
-        };
-        let changes = watch(900, |second| if (100..500).contains(&second) { hangs(90)(second) } else { day(second) });
-        assert_eq!(changes.iter().map(|(_, state)| *state).collect::<Vec<_>>(), [None, Some(State::Frozen), None]);
-        assert!((180..240).contains(&changes[1].0) && (500..510).contains(&changes[2].0), "{changes:?}");
-        assert_eq!(watch(900, hangs(30)), [(0, None)]);
+            looks
+        }
+    }
+
+    #[test]
+    fn a_picture_that_is_encoded_ever_anew_is_frozen_by_day_and_by_night() {
+        for count in [1, 2, 5, 9] {
+            let hangs = hangs(count);
+            let changes = watch(900, |second| if (100..500).contains(&second) { hangs(second) } else { day(second) });
+            let states: Vec<_> = changes.iter().map(|(_, state)| *state).collect();
+            assert_eq!(states, [None, Some(State::Frozen), None], "{count} ways");
+            assert!((100..240).contains(&changes[1].0) && (500..510).contains(&changes[2].0), "{count}: {changes:?}");
+        }
+    }
+
+    #[test]
+    fn a_living_scene_in_which_nothing_moves_is_never_frozen() {
+        for mean in [30, 90, 200] {
+            assert_eq!(watch(24 * 3_600, yard(mean)), [(0, None)], "of brightness {mean}");
+        }
+        let mut judge = PictureJudge::default();
+        let yard = yard(90);
+        let looks = (0..3_600).filter(|second| {
+            let due = judge.is_due(second * 1_000);
+            if due {
+                judge.see(yard(*second), second * 1_000);
+            }
+            due
+        });
+        assert!((115..=145).contains(&looks.count()), "and is looked at closely for two minutes only");
     }
 
     #[test]
