@@ -89,8 +89,10 @@ describe('on the field page', () => {
 
   it('devices appear as they are first heard, and are named and placed', async () => {
     await open('field', technician);
-    await page.getByRole('link', { name: '玉山村委会' }).click();
+    const site = page.getByRole('link', { name: '玉山村委会' });
     await county.introduceZigbee();
+    await site.getByText('1 个设备').waitFor({ timeout: 30_000 });
+    await site.click();
     await county.introduceLorawan();
     for (const button of [ZIGBEE, LORAWAN]) {
       const device = page.locator('li').filter({ hasText: button.key });
