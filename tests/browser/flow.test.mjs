@@ -5,8 +5,9 @@
  */
 import assert from 'node:assert/strict';
 import { after, afterEach, before, describe, it } from 'node:test';
-import { County, LORAWAN, ZIGBEE } from './county.mjs';
+import { County } from './county.mjs';
 import { assertAccessible, assertQuiet, DESK, launch, logIn, mapDrawn, openPage, PHONE, saturatedShare, shoot, until } from './harness.mjs';
+import { LORAWAN, ZIGBEE } from './village.mjs';
 
 /** From the message on the village's broker to the row on the screen. */
 const PRESS_TO_ROW_MS = 2_000;
@@ -15,6 +16,7 @@ let browser;
 let county;
 let operator;
 let technician;
+let village;
 let page;
 
 before(async () => {
@@ -81,7 +83,7 @@ describe('on the field page', () => {
     assert.ok(await page.getByRole('img', { name: '接入码的二维码' }).evaluate((image) => image.naturalWidth > 0), 'the QR code is a picture');
     await shoot(page, 'real-field-claim');
     await assertAccessible(page, 'the claim');
-    await county.enrol(claim.replaceAll(/\s/g, ''));
+    village = await county.enrol(claim.replaceAll(/\s/g, ''));
     await page.getByText('网关已在线。').waitFor({ timeout: 30_000 });
     await page.getByRole('link', { name: '看这个站点' }).click();
     await page.getByText('村内设备网络').waitFor({ timeout: 30_000 });
@@ -90,10 +92,10 @@ describe('on the field page', () => {
   it('devices appear as they are first heard, and are named and placed', async () => {
     await open('field', technician);
     const site = page.getByRole('link', { name: '玉山村委会' });
-    await county.introduceZigbee();
+    await village.introduceZigbee();
     await site.getByText('1 个设备').waitFor({ timeout: 30_000 });
     await site.click();
-    await county.introduceLorawan();
+    await village.introduceLorawan();
     for (const button of [ZIGBEE, LORAWAN]) {
       const device = page.locator('li').filter({ hasText: button.key });
       await device.waitFor({ timeout: 20_000 });
@@ -127,7 +129,7 @@ describe('on the command page', () => {
       await open('command', operator);
       await mapDrawn(page);
       const pressed = performance.now();
-      await county.press(button);
+      await village.press(button);
       await row(button.name).waitFor();
       const waited = performance.now() - pressed;
       process.stdout.write(`# ${button.family}: press to row ${Math.round(waited)} ms\n`);
@@ -139,7 +141,7 @@ describe('on the command page', () => {
       await shoot(page, `real-command-press-${button.family}`);
       await assertAccessible(page, 'an alarm');
 
-      await county.press(button);
+      await village.press(button);
       await row(button.name).getByText('2 次').waitFor();
       assert.equal(await rows(), 1, 'a second press raises the count');
 
@@ -147,7 +149,7 @@ describe('on the command page', () => {
       await sounding(false);
       await row(button.name).getByText('已接警').waitFor();
       const silent = await strokes();
-      await county.press(button);
+      await village.press(button);
       await sounding(true);
       await row(button.name).getByText('又按了，请再接警').waitFor();
       await until('the gong is struck again', async () => (await strokes()) > silent);
@@ -168,7 +170,7 @@ describe('on the command page', () => {
 
   it('a hub that is killed loses nothing, and the stream resumes by Last-Event-ID', async () => {
     await open('command', operator);
-    await county.press(ZIGBEE);
+    await village.press(ZIGBEE);
     await row(ZIGBEE.name).waitFor();
     // A second stream, bare, which reads no list: what it has seen, it has seen by resuming.
     await page.evaluate(() => {
@@ -179,12 +181,12 @@ describe('on the command page', () => {
       return globalThis.opened;
     });
     const resumed = await headersSent('last-event-id');
-    await county.press(ZIGBEE);
+    await village.press(ZIGBEE);
     await row(ZIGBEE.name).getByText('2 次').waitFor();
 
     await county.killHub();
-    await county.press(ZIGBEE);
-    await county.press(LORAWAN);
+    await village.press(ZIGBEE);
+    await village.press(LORAWAN);
     await county.startHub();
 
     await row(LORAWAN.name).waitFor({ timeout: 40_000 });

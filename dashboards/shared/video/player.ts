@@ -134,7 +134,10 @@ function playOnce(
   const reporting = setInterval(measure, REPORT_EVERY_MS);
   video.addEventListener('waiting', waited);
   const unwatch = watchFrames(video, (at_s) => {
-    if (at_s !== shown.at_s) shown = { at_s, when_ms: monotonic() };
+    if (at_s === shown.at_s) return;
+    shown = { at_s, when_ms: monotonic() };
+    // A picture that is there is said to be there at once.
+    if (now.phase !== 'playing') measure();
   });
   report({ ...now });
 
