@@ -4,6 +4,7 @@ mod bad_input;
 mod cameras;
 mod configuration;
 mod enrolment;
+mod evidence;
 mod house;
 mod outage;
 mod press;

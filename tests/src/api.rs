@@ -1,6 +1,6 @@
 //! The hub's interface as a browser uses it: JSON, a session cookie, and nothing known of the hub's own types.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use reqwest::{Client, Method, Response, StatusCode};
 use serde_json::{Value, json};
 
@@ -83,6 +83,17 @@ impl Api {
             json => serde_json::from_str(json).with_context(|| format!("{path} answered {status} with {json:?}"))?,
         };
         Ok(Answer { status, body })
+    }
+
+    /// Reads what is no JSON: a picture, a clip.
+    ///
+    /// # Errors
+    /// No answer, or a refusal.
+    pub async fn bytes(&self, path: &str) -> Result<Vec<u8>> {
+        let response = self.client.get(format!("{}{path}", self.base)).send().await;
+        let response = response.with_context(|| format!("no answer from {}{path}", self.base))?;
+        ensure!(response.status().is_success(), "{path} answered {}", response.status());
+        Ok(response.bytes().await?.into())
     }
 
     /// Asks for a WebSocket as a page of the hub's own does, and hangs up. 101 is consent.
