@@ -11,25 +11,21 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tongluo_tests::api::Api;
-use tongluo_tests::button::{Press, ZigbeeButton, zigbee_bridge};
 use tongluo_tests::child::{self, Child};
 use tongluo_tests::hub::{Hub, HubPlan};
-use tongluo_tests::lan::Lan;
 use tongluo_tests::scene::Folder;
 use tongluo_tests::village::{Village, text};
 use tongluo_tests::{clock, wait};
 
 use crate::gateways::VILLAGE;
-use crate::ledger::Ledger;
-use crate::report::{Goal, Report, Samples};
+use crate::presses::Presses;
+use crate::report::{Goal, Report};
 use crate::{Size, process};
 
 /// Sixty-four files have to be begun, and at first encoded, on a machine that does all of this at once.
 const CAMERAS_PATIENCE: Duration = Duration::from_secs(180);
 /// Recorded before anything is measured: connections are made and files begun.
 const SETTLE: Duration = Duration::from_secs(5);
-/// Between two presses, so that they fall on every phase of the cameras' pictures.
-const PAUSE_MS_MAX: u64 = 60;
 /// What a camera's recordings may take of the disk here.
 const RECORDED_BYTES_MAX: u64 = 256 << 20;
 
@@ -160,35 +156,4 @@ async fn until_all_recorded(api: &Api, ids: &[String]) -> Result<()> {
         Ok(Some(()))
     })
     .await
-}
-
-/// A button that is pressed, and the ledger in which its presses are seen.
-struct Presses {
-    button: ZigbeeButton,
-    lan: Lan,
-    ledger: Ledger,
-}
-
-impl Presses {
-    async fn begin(hub: &Hub, village: &Village) -> Result<Self> {
-        let button = ZigbeeButton { address: 0x0015_8d00_0000_0001, name: "button".to_owned() };
-        let lan = village.lan("devices").await?;
-        lan.publish_all(&zigbee_bridge(std::slice::from_ref(&button))).await?;
-        let mut presses = Self { button, lan, ledger: Ledger::open(&hub.folder().join("data/hub.db"))? };
-        presses.make(5).await.context("the first presses")?;
-        Ok(presses)
-    }
-
-    async fn make(&mut self, count: usize) -> Result<Samples> {
-        let mut samples = Samples::default();
-        for _ in 0..count {
-            self.ledger.arm();
-            let begun = clock::now();
-            self.lan.publish(&self.button.press(Press::Sos)).await?;
-            let (committed, _) = tokio::try_join!(self.ledger.committed(), self.lan.confirmed())?;
-            samples.add(committed.duration_since(begun));
-            clock::pause(Duration::from_micros(getrandom::u64()? % (PAUSE_MS_MAX * 1000))).await;
-        }
-        Ok(samples)
-    }
 }

@@ -3,11 +3,12 @@
 //! A number alone says more about the machine than about the program, so each stands beside a peer or a limit that was
 //! measured in the same run: [`alarm`] presses real buttons and in turn asks what two bare MQTT hops and two syncs cost
 //! ([`limit`]); [`ingest`] floods a hub from five hundred gateways' certificates and in the same run writes the same rows with
-//! nothing but SQLite ([`peer`]); [`camera`] records cameras with a gateway and with ffmpeg; [`county`] connects a gateway for
+//! nothing but SQLite ([`peer`]); [`camera`] records cameras with a gateway and with ffmpeg; [`live`] watches one in a browser; [`county`] connects a gateway for
 //! every grid, lets people press everywhere, and takes the power from a real county. The figures go into `target/bench/report.json` and a table.
 //!
 //! Everything runs on free loopback ports with data of its own, is bounded in count and time, and ends with this program.
-//! `--quick` makes everything shorter; `--only alarm`, `--only ingest`, `--only camera` or `--only county` runs one part.
+//! `--quick` makes everything shorter; `--only alarm`, `--only ingest`, `--only camera`, `--only live` or
+//! `--only county` runs one part.
 
 mod alarm;
 mod bare;
@@ -19,8 +20,10 @@ mod gateways;
 mod ingest;
 mod ledger;
 mod limit;
+mod live;
 mod load;
 mod peer;
+mod presses;
 mod process;
 mod provision;
 mod report;
@@ -51,6 +54,10 @@ struct Size {
     cameras: &'static [usize],
     /// Seconds during which that is watched.
     camera_s: u64,
+    /// Seconds during which a live picture is watched.
+    watch_s: u64,
+    /// How often somebody begins to watch.
+    watch_starts: u32,
     /// A gateway in every grid.
     county: County,
     /// A gateway where a county has one.
@@ -65,6 +72,8 @@ const FULL: Size = Size {
     idle_s: 20,
     cameras: &[8, 32, 64],
     camera_s: 20,
+    watch_s: 60,
+    watch_starts: 20,
     county: County { gateways: 13_215, presses_per_s: 1_000, storm_s: 10 },
     real_county: County { gateways: 600, presses_per_s: 300, storm_s: 10 },
 };
@@ -76,6 +85,8 @@ const QUICK: Size = Size {
     idle_s: 3,
     cameras: &[8],
     camera_s: 5,
+    watch_s: 10,
+    watch_starts: 5,
     county: County { gateways: 1_000, presses_per_s: 300, storm_s: 3 },
     real_county: County { gateways: 200, presses_per_s: 100, storm_s: 3 },
 };
@@ -92,10 +103,12 @@ fn arguments() -> Result<Arguments> {
     while let Some(word) = words.next() {
         match word.as_str() {
             "--quick" => arguments.size = QUICK,
-            "--only" => arguments.only = Some(words.next().context("--only wants alarm, ingest, camera or county")?),
+            "--only" => {
+                arguments.only = Some(words.next().context("--only wants alarm, ingest, camera, live or county")?)
+            }
             "--report" => arguments.report = words.next().context("--report wants a path")?.into(),
             other => {
-                bail!("{other:?} is not known; allowed: --quick, --only alarm|ingest|camera|county, --report PATH")
+                bail!("{other:?} is not known; allowed: --quick, --only alarm|ingest|camera|live|county, --report PATH")
             }
         }
     }
@@ -117,6 +130,9 @@ fn main() -> Result<()> {
         }
         if wanted("camera") {
             camera::measure(&folder, size, &mut report).await.context("recording cameras")?;
+        }
+        if wanted("live") {
+            live::measure(&folder, size, &mut report).await.context("live pictures")?;
         }
         if wanted("county") {
             county::measure(&folder, size, &mut report).await.context("a whole county")?;
