@@ -5,7 +5,7 @@
 //! that the message can point at the line.
 
 use std::fmt;
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use serde::de::{self, Deserializer, Visitor};
@@ -25,6 +25,8 @@ pub struct Config {
     pub journal: JournalConfig,
     /// Where recordings go, and how much room they get.
     pub camera: CameraConfig,
+    /// Loudspeakers: what this machine has for them.
+    pub speaker: SpeakerConfig,
     /// What the program writes about itself.
     pub log: LogConfig,
 }
@@ -94,6 +96,26 @@ pub struct CameraConfig {
     pub decoder: Option<PathBuf>,
 }
 
+/// `[speaker]`: what this machine has for loudspeakers. Which there are comes from the hub.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SpeakerConfig {
+    /// Where loudspeakers in the village's network fetch sounds. Port 0 takes any that is free; name one if a firewall stands
+    /// between. Nothing listens there before the hub names a loudspeaker.
+    pub listen: SocketAddr,
+    /// This machine's address as loudspeakers see it. Needed where the village's broker runs on this machine; otherwise the
+    /// address that leads to the broker is right.
+    pub address: Option<IpAddr>,
+    /// The helper that plays on the sound card; `tongluo-line-out` beside this program if absent.
+    pub line_out: Option<PathBuf>,
+    /// The relay that switches the amplifier on: a line of a GPIO chip as `gpiochip0:17`, or the path of a file that takes `1`
+    /// and `0`, such as `/sys/class/leds/relay/brightness`.
+    #[serde(deserialize_with = "relay")]
+    pub relay: Option<String>,
+    /// Whether the relay switches on when its line is low.
+    pub relay_active_low: bool,
+}
+
 /// `[log]`: written to standard error.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -150,6 +172,7 @@ impl Default for Config {
             lan: LanConfig::default(),
             journal: JournalConfig::default(),
             camera: CameraConfig::default(),
+            speaker: SpeakerConfig::default(),
             log: LogConfig::default(),
         }
     }
@@ -176,6 +199,18 @@ impl Default for JournalConfig {
 impl Default for CameraConfig {
     fn default() -> Self {
         Self { folder: None, budget_mib: 65_536, keep_free_mib: 1_024, decoder: None }
+    }
+}
+
+impl Default for SpeakerConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
+            address: None,
+            line_out: None,
+            relay: None,
+            relay_active_low: false,
+        }
     }
 }
 
@@ -371,6 +406,22 @@ fn https_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String
 fn fingerprint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     let text = Text { what: "the SHA-256 of a certificate as 64 hexadecimal digits", check: parse_fingerprint };
     deserializer.deserialize_str(text).map(Some)
+}
+
+fn relay<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let text = Text {
+        what: "a GPIO line like gpiochip0:17, or an absolute path",
+        check: |text| is_relay(text).then(|| text.to_owned()),
+    };
+    deserializer.deserialize_str(text).map(Some)
+}
+
+/// Whether a text names a line of a GPIO chip, or a file.
+fn is_relay(text: &str) -> bool {
+    let line = text.split_once(':').filter(|(chip, line)| {
+        !chip.is_empty() && chip.bytes().all(|byte| byte.is_ascii_alphanumeric()) && line.parse::<u32>().is_ok()
+    });
+    line.is_some() || (text.starts_with('/') && !text.contains('\0'))
 }
 
 /// An HTTPS address without path, user or query, as `https://host[:port]`.

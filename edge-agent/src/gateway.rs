@@ -11,6 +11,7 @@ use tokio::task::LocalSet;
 use tongluo_protocols::event::{Event, Started};
 use tongluo_protocols::id::Lane;
 
+use crate::alarm;
 use crate::camera;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -21,6 +22,7 @@ use crate::journal::{Draft, Journal, Opened, OrderMemory};
 use crate::media::{self, evidence};
 use crate::mqtt::Connection;
 use crate::order::{Desk, Rooms};
+use crate::speaker;
 use crate::uplink::{Uplink, Vitals};
 use crate::{VERSION, event_body};
 
@@ -40,6 +42,9 @@ pub fn run(config: &Config, config_path: &Path, clock: Clock) -> anyhow::Result<
     let cameras = camera::Cameras::start(&config.camera, &config.data_dir, present.subscribe(), clock)?;
     let watched = present.subscribe();
     let evidence = evidence::start(&config.data_dir, journal.clone(), cameras.cameras.clone(), watched, clock)?;
+    let heard = speaker::start(config, credentials.clone(), journal.clone(), present.subscribe(), clock)?;
+    // Nobody decides between sounds yet: what became of each is in the log.
+    drop(heard.news);
     let reports = cameras.reports;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = LocalSet::new();
@@ -48,11 +53,23 @@ pub fn run(config: &Config, config_path: &Path, clock: Clock) -> anyhow::Result<
         let vitals = Rc::new(Vitals::default());
         let (field, connection, confirmer) =
             Field::new(&config.lan, credentials, journal.clone(), memory, vitals.clone(), clock);
+        let teller = field.teller();
         tell_started(&journal, config);
         tokio::task::spawn_local(tell_cameras(journal.clone(), reports));
         let mut field = tokio::task::spawn_local(field.run(connection, stopped.clone()));
         let mut confirmer = tokio::task::spawn_local(confirmer.run());
-        let house = House { orders, present, journal, vitals, cameras: cameras.cameras, clock };
+        let (words, spoken) = alarm::Words::channel();
+        let rooms = alarm::Rooms {
+            journal: journal.clone(),
+            configurations: present.subscribe(),
+            voices: heard.speakers,
+            sounds: heard.sounds,
+            teller,
+            words: spoken,
+            line: vitals.hub_connected.subscribe(),
+        };
+        let mut alarm = tokio::task::spawn_local(alarm::Task::new(rooms, clock).run());
+        let house = House { orders, present, journal, vitals, cameras: cameras.cameras, words, clock };
         let mut uplink = tokio::task::spawn_local(uplink(config.data_dir.clone(), house, stopped));
         tracing::info!(gateway.start_ms = clock.mono_ms(), gateway.version = VERSION, "the gateway is running");
         // A task that ends by itself has met a bug. A gateway that looks alive and hears nothing would be worse than one
@@ -62,9 +79,11 @@ pub fn run(config: &Config, config_path: &Path, clock: Clock) -> anyhow::Result<
             _ = &mut field => anyhow::bail!("the field ended by itself"),
             _ = &mut confirmer => anyhow::bail!("the journal ended by itself"),
             _ = &mut uplink => anyhow::bail!("the uplink ended by itself"),
+            _ = &mut alarm => anyhow::bail!("the answer to presses ended by itself"),
         }
         tracing::info!("the gateway is ending");
         let _ = stop.send(true);
+        alarm.abort();
         let _ = tokio::join!(field, uplink);
         Ok(())
     });
@@ -72,6 +91,7 @@ pub fn run(config: &Config, config_path: &Path, clock: Clock) -> anyhow::Result<
     drop(local);
     drop(runtime);
     evidence.wait();
+    heard.closing.wait();
     closing.wait();
     cameras.closing.wait();
     result
@@ -84,6 +104,7 @@ struct House {
     journal: Journal,
     vitals: Rc<Vitals>,
     cameras: camera::Cameras,
+    words: alarm::Words,
     clock: Clock,
 }
 
@@ -93,7 +114,8 @@ impl House {
     fn prepare(&self, identity: &Identity, data_dir: &Path) -> anyhow::Result<(Uplink, Connection, Desired)> {
         let (journal, clock) = (&self.journal, self.clock);
         let (desired, following) = Desired::new(identity, data_dir, self.present.clone(), journal.clone(), clock)?;
-        let desk = Desk::new(identity, self.orders.clone(), journal.clone(), Rooms { following })?;
+        let desk =
+            Desk::new(identity, self.orders.clone(), journal.clone(), Rooms { following, words: self.words.clone() })?;
         let calls = media::start(identity.clone(), self.cameras.clone(), clock)?;
         let (uplink, connection) = Uplink::new(identity, journal.clone(), desk, self.vitals.clone(), calls, clock)?;
         Ok((uplink, connection, desired))

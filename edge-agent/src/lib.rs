@@ -10,13 +10,17 @@
 //! | `media`     | evidence of each press; live pictures and recordings, up to the hub when it calls        |
 //! | `camera`    | pictures into memory and onto disk, and what is wrong with each camera                   |
 //! | `order`     | what the hub orders is looked at, and handed to the room that carries it out             |
+//! | `alarm`     | what a press sets off in the village, and what whoever pressed is told                   |
+//! | `speaker`   | loudspeakers: on the village's broker, and on this machine's sound card                  |
 //! | [`fleet`]   | how the gateway got its identity, and the configuration it follows                       |
 //!
-//! Rooms that later capabilities open, as `ARCHITECTURE.md` draws them: `alarm` (local response), `broadcast`,
-//! `speaker` and `local` (the page in the village's own network).
+//! Rooms that later capabilities open, as `ARCHITECTURE.md` draws them: `broadcast` and `local` (the page in the village's own
+//! network).
 //!
-//! Everything runs on one thread, apart from the journal, whose disk may be slow, and from cameras, which never delay a press.
+//! Everything runs on one thread, apart from the journal, whose disk may be slow, and from cameras and loudspeakers, which never
+//! delay a press.
 
+mod alarm;
 mod camera;
 pub mod clock;
 pub mod config;
@@ -27,6 +31,7 @@ mod journal;
 mod media;
 mod mqtt;
 mod order;
+mod speaker;
 #[cfg(test)]
 mod testing;
 mod uplink;

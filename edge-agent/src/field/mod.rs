@@ -13,5 +13,7 @@ mod device;
 mod limit;
 mod machine;
 mod task;
+mod tell;
 
 pub(crate) use task::Field;
+pub(crate) use tell::Teller;

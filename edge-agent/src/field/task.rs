@@ -9,6 +9,7 @@ use tongluo_protocols::event::code;
 
 use super::confirm::{Committing, Confirmer, Pressed};
 use super::machine::{Effect, Machine, Message, Now, REDELIVERY, fault};
+use super::tell::Teller;
 use crate::clock::Clock;
 use crate::config::LanConfig;
 use crate::journal::{Fact, Journal, Memory};
@@ -93,6 +94,11 @@ impl Field {
         };
         field.count_devices();
         (field, connection, confirmer)
+    }
+
+    /// For rooms that have something to say in the village's network.
+    pub(crate) fn teller(&self) -> Teller {
+        Teller { client: self.client.clone(), line: self.line.subscribe() }
     }
 
     /// Listens until `stop` is set.

@@ -1,9 +1,9 @@
-//! Files from this gateway to its hub, by the hash of their bytes, over a connection of their own.
+//! Files between this gateway and its hub, by the hash of their bytes, over a connection of their own.
 //!
 //! An upload goes on where it broke: before it sends, the gateway asks how much the hub holds. Sending is paced, so that a
 //! clip never stands in the way of a press on the same line.
 
-use std::io::{Read as _, Seek as _, SeekFrom};
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use std::time::Duration;
 use http_body_util::{BodyExt as _, Empty, Limited, combinators::BoxBody};
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper::header::{CONTENT_LENGTH, HOST, RETRY_AFTER};
+use hyper::header::{CONTENT_LENGTH, HOST, RANGE, RETRY_AFTER};
 use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
@@ -127,6 +127,43 @@ impl HubClient {
             sender.ready().await?;
         }
         Err(TransferError::Unreachable("it does not say from where to go on".to_owned()))
+    }
+
+    /// Brings a file from the hub, from where an earlier try broke off: `path` holds what has arrived. Returns once it has as many
+    /// bytes as it should; whether they are the right ones is for the caller to check.
+    pub(crate) async fn get(&self, path: &Path, hash: &ContentHash, bytes: u64) -> Result<(), TransferError> {
+        let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path)?;
+        let mut held = file.metadata()?.len();
+        if held > bytes {
+            file.set_len(0)?;
+            held = 0;
+        }
+        if held == bytes {
+            return Ok(());
+        }
+        let (mut sender, _line) = self.connect().await?;
+        let request = self.request(Method::GET, &format!("/content/{hash}")).header(RANGE, format!("bytes={held}-"));
+        let response = self.answered(sender.send_request(built(request, empty()))).await?;
+        match response.status() {
+            StatusCode::PARTIAL_CONTENT => {}
+            StatusCode::OK => {
+                file.set_len(0)?;
+                held = 0;
+            }
+            _ => return Err(refusal(response).await),
+        }
+        let mut body = response.into_body();
+        while let Some(frame) = self.in_time(body.frame()).await? {
+            let Ok(data) = frame?.into_data() else { continue };
+            held += data.len() as u64;
+            if held > bytes {
+                return Err(TransferError::Unreachable("it sends more than it should".to_owned()));
+            }
+            file.write_all(&data)?;
+        }
+        file.sync_data()?;
+        let whole = held == bytes;
+        whole.then_some(()).ok_or_else(|| TransferError::Unreachable("it broke off".to_owned()))
     }
 
     async fn held(&self, sender: &mut Sender, hash: &ContentHash) -> Result<u64, TransferError> {

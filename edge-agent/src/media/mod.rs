@@ -25,6 +25,7 @@ use tokio::task::LocalSet;
 
 use crate::clock::Clock;
 use crate::fleet::Identity;
+pub(crate) use client::HubClient;
 use link::{Keep, Link};
 use source::Cameras;
 

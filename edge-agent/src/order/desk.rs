@@ -2,9 +2,10 @@
 
 use tongluo_protocols::event::{Event, Fault, code};
 use tongluo_protocols::id::{Lane, StreamKey};
-use tongluo_protocols::order::{Body, Order};
+use tongluo_protocols::order::{AlarmWord, Body, Order};
 
 use super::gate::{Arrived, Gate, Refusal};
+use crate::alarm::Words;
 use crate::event_body;
 use crate::fleet::Identity;
 use crate::fleet::desired::{Following, Wanted};
@@ -14,6 +15,8 @@ use crate::journal::{Draft, Entry, Fact, Journal, OrderMemory, OrderState};
 pub(crate) struct Rooms {
     /// Configurations.
     pub(crate) following: Following,
+    /// People's words about alarms.
+    pub(crate) words: Words,
 }
 
 /// Where orders are taken in.
@@ -56,16 +59,26 @@ impl Desk {
         let arrived = Arrived { kind: entry.kind, lane: key.lane, body: &entry.body, admitted_before };
         let region_code = self.rooms.following.region_code();
         let admitted = self.gate.admit(&region_code, None, arrived).and_then(|order| {
-            let wanted = wanted(key, entry, &order)?;
-            if self.gate.taken(&order) { Ok((order, wanted)) } else { Err(Refusal::UnknownIssuer) }
+            let asked = asked(key, entry, &order)?;
+            if self.gate.taken(&order) { Ok((order, asked)) } else { Err(Refusal::UnknownIssuer) }
         });
         match admitted {
-            Ok((order, wanted)) => {
+            Ok((order, asked)) => {
                 let floor = Fact::OrderFloor(order.issuer.to_owned(), order.lane, order.counter);
                 self.journal.remember_lazily(floor);
-                // The floor goes to disk with this, or before.
-                let _ = self.journal.remember(Fact::Order(key, entry.sequence, OrderState::Admitted)).await;
-                self.rooms.following.want(wanted);
+                let state = |state| Fact::Order(key, entry.sequence, state);
+                match asked {
+                    Asked::Follow(wanted) => {
+                        // The floor goes to disk with this, or before.
+                        let _ = self.journal.remember(state(OrderState::Admitted)).await;
+                        self.rooms.following.want(wanted);
+                    }
+                    // Said twice it is no less true.
+                    Asked::Tell(word) => {
+                        self.rooms.words.pass(&word);
+                        let _ = self.journal.remember(state(OrderState::Done)).await;
+                    }
+                }
             }
             Err(refusal) => {
                 self.tell(key, entry, refusal);
@@ -91,21 +104,25 @@ impl Desk {
     }
 }
 
-/// What an order asks of the one room that there is.
-fn wanted(key: StreamKey, entry: &Entry, order: &Order<'_>) -> Result<Wanted, Refusal> {
+/// What an order asks for.
+enum Asked<'a> {
+    Follow(Wanted),
+    Tell(AlarmWord<'a>),
+}
+
+/// What an order asks of the rooms that there are.
+fn asked<'a>(key: StreamKey, entry: &Entry, order: &Order<'a>) -> Result<Asked<'a>, Refusal> {
     let malformed = Refusal::Unreadable(tongluo_protocols::Error::Malformed { what: "an order's body", at: 0 });
     match order.body().map_err(Refusal::Unreadable)? {
-        Body::Configuration(configuration) => Ok(Wanted {
+        Body::Configuration(configuration) => Ok(Asked::Follow(Wanted {
             revision: configuration.revision,
             content: order.content.ok_or(malformed)?,
             bytes: configuration.bytes,
             place: (key, entry.sequence),
-        }),
-        Body::Broadcast(_)
-        | Body::Stop(_)
-        | Body::Delegation(_)
-        | Body::ClockAnswer(_)
-        | Body::AlarmWord(_)
-        | Body::Unknown => Err(Refusal::UnknownKind),
+        })),
+        Body::AlarmWord(word) => Ok(Asked::Tell(word)),
+        Body::Broadcast(_) | Body::Stop(_) | Body::Delegation(_) | Body::ClockAnswer(_) | Body::Unknown => {
+            Err(Refusal::UnknownKind)
+        }
     }
 }

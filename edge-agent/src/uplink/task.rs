@@ -46,6 +46,8 @@ const FAREWELL: Duration = Duration::from_secs(1);
 pub(crate) struct Vitals {
     pub(crate) lan_connected: Cell<bool>,
     pub(crate) devices_count: Cell<u32>,
+    /// Whether there is a line to the county; for those who answer a press.
+    pub(crate) hub_connected: watch::Sender<bool>,
 }
 
 /// The uplink of an enrolled gateway.
@@ -146,6 +148,7 @@ impl Uplink {
             Happened::Connected { .. } => {
                 tracing::info!("connected to the hub");
                 self.connected = true;
+                self.vitals.hub_connected.send_replace(true);
                 self.absence_told = false;
                 self.greet();
                 self.sender.handle(now_ms, SenderInput::Connected);
@@ -158,6 +161,7 @@ impl Uplink {
                     );
                 }
                 self.connected = false;
+                self.vitals.hub_connected.send_if_modified(|connected| std::mem::replace(connected, false));
                 self.beat_at_ms = None;
                 self.sender.handle(now_ms, SenderInput::Disconnected);
             }

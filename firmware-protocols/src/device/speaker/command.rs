@@ -60,6 +60,10 @@ pub struct Play<'a> {
     /// Of the speaker's own greatest volume, 0 to 100.
     #[n(5)]
     pub volume_percent: u8,
+    /// How far into the sound its first time begins: where it was when something greater came. 0 if it is not sent.
+    #[n(6)]
+    #[cbor(default)]
+    pub from_ms: u32,
 }
 
 /// Sounds that every speaker has built in.

@@ -13,7 +13,7 @@ const SESSION: Session = Session([9; 16]);
 const SOUND: Keep<'static> = Keep { url: "http://10.0.0.1:8090/sound/ab", sha256: [3; 32], bytes: 96_044 };
 
 fn play(times: u8, volume_percent: u8) -> Command<'static> {
-    Command::Play(Play { play: 42, sound: SOUND, times, gap_ms: 1_500, volume_percent })
+    Command::Play(Play { play: 42, sound: SOUND, times, gap_ms: 1_500, volume_percent, from_ms: 0 })
 }
 
 fn body(command: &Command<'_>) -> Vec<u8> {
@@ -67,8 +67,13 @@ fn what_is_said_is_understood() {
 fn known_bytes_of_commands_and_reports() {
     let url = SOUND.url.as_bytes();
     let keep = [&[0xa3, 1, 0x78, 29][..], url, &[2, 0x58, 32], &[3; 32], &[3, 0x1a, 0, 1, 0x77, 0x2c]].concat();
-    let play_bytes = [&[0x82, 3, 0x81, 0xa5, 1, 0x18, 42, 2][..], &keep, &[3, 2, 4, 0x19, 0x05, 0xdc, 5, 0x18, 80]];
-    assert_eq!(body(&play(2, 80)), play_bytes.concat());
+    let play_bytes =
+        [&[0x82, 3, 0x81, 0xa6, 1, 0x18, 42, 2][..], &keep, &[3, 2, 4, 0x19, 0x05, 0xdc, 5, 0x18, 80, 6, 0]];
+    let play_bytes = play_bytes.concat();
+    assert_eq!(body(&play(2, 80)), play_bytes);
+    let mut without_from = play_bytes[..play_bytes.len() - 2].to_vec();
+    without_from[3] = 0xa5;
+    assert_eq!(Command::parse(&without_from), Ok(play(2, 80)), "what is not sent is 0");
     assert_eq!(body(&Command::Ask([1; 16])), [&[0x82, 1, 0x81, 0x50][..], &[1; 16]].concat());
     assert_eq!(body(&Command::Keep(SOUND)), [&[0x82, 2, 0x81][..], &keep].concat());
     let ring = Ring { play: 7, sound: Sound::Siren, length_ms: 60_000, volume_percent: 100 };

@@ -1,0 +1,87 @@
+//! Local response: what a press sets off in the village, and what whoever pressed is told.
+//!
+//! ```text
+//! journal's urgent lane ─► machine ─► truth on the LAN ("tongluo/answer/…"), and spoken where that was chosen
+//! hub's acknowledgement ──►      └──► siren, or a voice for the neighbours, where that was chosen
+//! a person's word (order) ─►
+//! ```
+//!
+//! It follows the journal, so nothing on the way of a press to its confirmation waits for any of this. What a press sets off is
+//! in the configuration, device by device; a device of which it says nothing sets nothing off: help must not harm the one who
+//! calls for it. A siren is at once and at least once: a press that was committed just before a crash is found in the journal at
+//! the next start, and sounds if it is younger than a minute. A press that the broker kept for us while we were away may be of any
+//! age, and sets nothing off.
+
+mod machine;
+mod task;
+mod voice;
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tongluo_protocols::id::DeviceKey;
+use tongluo_protocols::order::{AlarmState, AlarmWord};
+
+use crate::speaker::{Busy, Play, Speakers};
+pub(crate) use task::{Rooms, Task};
+
+/// Words of people that wait to be looked at. More at a time are a bug at the hub: the newest are kept from the presser, and
+/// that is logged.
+const WORDS_MAX: usize = 64;
+
+/// What lets an alarm be heard.
+pub(crate) trait Voices {
+    /// Has something heard at once; the same name is the same alarm's.
+    ///
+    /// # Errors
+    /// When too much is asked at once.
+    fn sound(&self, play: Play) -> Result<(), Busy>;
+
+    /// Ends it.
+    ///
+    /// # Errors
+    /// When too much is asked at once.
+    fn hush(&self, name: &str) -> Result<(), Busy>;
+}
+
+impl Voices for Speakers {
+    fn sound(&self, play: Play) -> Result<(), Busy> {
+        self.play(play)
+    }
+
+    fn hush(&self, name: &str) -> Result<(), Busy> {
+        self.stop(name, None)
+    }
+}
+
+/// What a person did about an alarm.
+#[derive(Clone, Debug)]
+struct Word {
+    device: DeviceKey,
+    state: AlarmState,
+    by: Arc<str>,
+}
+
+/// Where people's words are handed in.
+#[derive(Clone)]
+pub(crate) struct Words(mpsc::Sender<Word>);
+
+impl Words {
+    /// The handle, and where the task hears it.
+    pub(crate) fn channel() -> (Self, Heard) {
+        let (sender, inbox) = mpsc::channel(WORDS_MAX);
+        (Self(sender), Heard(inbox))
+    }
+
+    /// Tells the presser what a person did; the order was admitted.
+    pub(crate) fn pass(&self, word: &AlarmWord<'_>) {
+        let by = word.by.unwrap_or_default().into();
+        let word = Word { device: word.device, state: word.state, by };
+        if self.0.try_send(word).is_err() {
+            tracing::error!("a person's word does not reach the presser: too many wait");
+        }
+    }
+}
+
+/// What was handed in.
+pub(crate) struct Heard(mpsc::Receiver<Word>);
