@@ -8,7 +8,10 @@ use tongluo_edge::clock::Clock;
 use tongluo_edge::config::{Config, LogConfig, LogFormat};
 use tongluo_edge::fleet::{Claim, enrol};
 use tongluo_edge::gateway;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// One village of Tongluo: hears its buttons, keeps every press on disk, and tells the county.
 #[derive(Parser)]
@@ -104,12 +107,15 @@ fn install_cryptography() {
 }
 
 fn start_log(config: &LogConfig) {
-    // The client library tells of each failed attempt by itself, which the rooms do once.
-    let filter = EnvFilter::new(format!("{},rumqttc=off", config.level.as_str()));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let level: LevelFilter = config.level.as_str().parse().expect("the configuration takes only levels that there are");
+    // The client library tells of each failed attempt by itself, which the rooms do once. Filters by name need no regular
+    // expressions, which would be a third of a megabyte.
+    let filter = Targets::new().with_default(level).with_target("rumqttc", LevelFilter::OFF);
+    let log = fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let registry = tracing_subscriber::registry().with(filter);
     let result = match config.format {
-        LogFormat::Text => log.with_ansi(false).try_init(),
-        LogFormat::Json => log.json().try_init(),
+        LogFormat::Text => registry.with(log.with_ansi(false)).try_init(),
+        LogFormat::Json => registry.with(log.json()).try_init(),
     };
     result.expect("main starts the log once");
 }
