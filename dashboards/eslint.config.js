@@ -20,7 +20,7 @@ export default tseslint.config(
   },
   {
     // Only the page's clock reads a clock; everything else is told the time.
-    files: ['{command,field,shared}/**/*.{ts,vue}'],
+    files: ['{command,field,shared,village}/**/*.{ts,vue}'],
     ignores: ['shared/page/clock.ts'],
     rules: {
       'no-restricted-properties': [

@@ -18,9 +18,9 @@ export default defineConfig({
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     rolldownOptions: {
-      input: { command: here('command/index.html'), field: here('field/index.html') },
+      input: { command: here('command/index.html'), field: here('field/index.html'), village: here('village/index.html') },
     },
   },
   server: { host: '127.0.0.1', proxy: { '/api': { target: hub, ws: true } } },
-  test: { include: ['{command,field,shared}/**/*.test.ts'] },
+  test: { include: ['{command,field,shared,village}/**/*.test.ts'] },
 });

@@ -12,5 +12,6 @@ follow(
   { kind: 'alarm', read: async () => listed(await api.openAlarms(), 'alarms') },
   { kind: 'site', read: async () => listed(await api.sites(), 'sites') },
   { kind: 'fault', read: async () => listed(await api.faults(), 'faults') },
+  { kind: 'notice', beside: true, read: async () => listed(await api.notices(), 'notices') },
 );
 createApp(CommandPage).mount('#page');

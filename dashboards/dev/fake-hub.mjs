@@ -5,11 +5,13 @@
  *
  *     node dev/fake-hub.mjs [--port 8090, or 0 for any] [--scene busy|calm|empty|flood|grids]
  *
- * Log in as `zhibanyuan` (operator), `jishuyuan` (technician) or `admin`, with any password but "wrong".
+ * Log in as `zhibanyuan` (operator), `cunzhang` (village head), `zhenzhang` (operator of a township), `jishuyuan` (technician) or
+ * `admin`, with any password but "wrong".
  * For trying things out it also answers `POST /dev/press?device=d1`, `/dev/unknown`, `/dev/silence?ms=`,
  * `/dev/drop` (ends the streams), `/dev/expire` (ends the sessions), `/dev/enrol?site=s4`, `/dev/reset`;
  * `/dev/stall?ms=` holds every live picture, `/dev/camera?id=c1&state=frozen` changes a camera's state;
- * `GET /dev/looks` counts the pictures that are being watched, `GET /dev/streams` lists from where each stream was asked to go on.
+ * `/dev/cut?ms=` lets no request through, `/dev/speaker?id=k6&online=1` brings a loudspeaker back, `/dev/late` lets the time of every notice
+ * run out, `/dev/hour?at=23` sets the hub's clock, `GET /dev/notices` counts the notices, `GET /dev/sound` gives the last recording; `GET /dev/looks` counts the pictures that are being watched, `GET /dev/streams` lists from where each stream was asked to go on.
  */
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
@@ -19,6 +21,7 @@ import { parseArgs } from 'node:util';
 import { createEyes } from './cameras.mjs';
 import { mapOf } from './map.mjs';
 import { county, qrLike } from './scenes.mjs';
+import { createVoice } from './voice.mjs';
 
 const { values: options } = parseArgs({
   options: { port: { type: 'string', default: '8090' }, scene: { type: 'string', default: 'busy' } },
@@ -39,29 +42,37 @@ let silent_until = 0;
 const asked = [];
 let next_id = 1_000;
 state.sequence = () => sequence;
-const eyes = createEyes({ state, emit, problem, nextId: () => (next_id += 1) });
+const parts = { state, emit, problem, nextId: () => (next_id += 1) };
+const eyes = createEyes(parts);
 eyes.remember(Date.now());
+const voice = createVoice(parts);
+voice.remember(Date.now());
+/** Until when no request is let through; how far the hub's clock is ahead. */
+let cut_until = 0;
+let ahead_ms = 0;
 
 // ---- the change log -------------------------------------------------------------------------
 
 function emit(type, data) {
   sequence += 1;
-  log = [...log, { id: sequence, type, data: JSON.stringify(data) }].slice(-LOG_MAX);
+  log = [...log, { id: sequence, type, data: JSON.stringify(data), region: data.region_code ?? '' }].slice(-LOG_MAX);
   for (const stream of streams) write(stream, log.at(-1));
 }
 
-function write(stream, { id, type, data }) {
-  if (Date.now() < silent_until) return;
+function write(stream, { id, type, data, region = '' }) {
+  if (Date.now() < silent_until || Date.now() < cut_until) return;
+  if (!region.startsWith(stream.scope) && !stream.scope.startsWith(region)) return;
   stream.write(`${id === null ? '' : `id: ${id}\n`}event: ${type}\ndata: ${data}\n\n`);
 }
 
 function beat(stream) {
-  write(stream, { id: null, type: 'beat', data: JSON.stringify({ now_ms: Date.now(), sequence }) });
+  write(stream, { id: null, type: 'beat', data: JSON.stringify({ now_ms: Date.now() + ahead_ms, sequence }) });
 }
 
 setInterval(() => streams.forEach(beat), BEAT_EVERY_MS);
 
-function openStream(request, response, url) {
+function openStream(request, response, url, person) {
+  response.scope = person.region_code;
   const after = Number(request.headers['last-event-id'] ?? url.searchParams.get('after') ?? sequence);
   asked.push({ last_event_id: request.headers['last-event-id'] ?? null, after: url.searchParams.get('after') });
   response.writeHead(200, { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store' });
@@ -182,9 +193,14 @@ function changed(kind, thing, change_) {
   return { body: thing };
 }
 
-function alarmsList(url) {
+function setOut(alarm, what, person, now) {
+  if (alarm.state === 'unacknowledged' || alarm.sounding) acknowledge(alarm, person, now);
+  return { body: change(alarm, { at_ms: now, what, actor: person.display_name, detail: null }) };
+}
+
+function alarmsList(url, person) {
   const open = url.searchParams.get('state') !== 'closed';
-  const alarms = state.alarms.filter((alarm) => (alarm.state === 'closed') !== open).sort((a, b) => b.raised_ms - a.raised_ms);
+  const alarms = state.alarms.filter((alarm) => (alarm.state === 'closed') !== open && alarm.region_code.startsWith(person.region_code)).sort((a, b) => b.raised_ms - a.raised_ms);
   return { body: { sequence, alarms, next: null } };
 }
 
@@ -199,6 +215,7 @@ function detail(alarm) {
 /** Routes by method and path; `:id` matches one part. */
 const ROUTES = {
   ...eyes.routes,
+  ...voice.routes,
   'GET /map': () => ({ body: mapOf(state) }),
   'GET /regions': ({ url }) => ({ body: { sequence, regions: state.regionsBelow(url.searchParams.get('parent')) } }),
   'GET /sites': () => ({ body: { sequence, sites: state.sites } }),
@@ -210,7 +227,9 @@ const ROUTES = {
     body: { sequence, devices: state.devices.filter((device) => device.site_id === url.searchParams.get('site_id')) },
   }),
   'PATCH /devices/:id': ({ id, body }) => changed('device', find(state.devices, id), body),
-  'GET /alarms': ({ url }) => alarmsList(url),
+  'GET /alarms': ({ url, person }) => alarmsList(url, person),
+  'POST /alarms/:id/going': ({ id, person, now }) => setOut(find(state.alarms, id), 'going', person, now),
+  'POST /alarms/:id/arrived': ({ id, person, now }) => setOut(find(state.alarms, id), 'arrived', person, now),
   'GET /alarms/:id': ({ id }) => ({ body: detail(find(state.alarms, id)) }),
   'POST /alarms/:id/acknowledge': ({ id, person, now }) => acknowledge(find(state.alarms, id), person, now),
   'POST /alarms/:id/close': ({ id, person, body, now }) => close(find(state.alarms, id), person, body, now),
@@ -235,6 +254,14 @@ function develop(path, url) {
   if (path === '/dev/expire') sessions.clear();
   if (path === '/dev/enrol') enrol(find(state.sites, url.searchParams.get('site')), now);
   eyes.develop(path, url);
+  voice.develop(path, url);
+  if (path === '/dev/cut') cut_until = now + Number(url.searchParams.get('ms'));
+  if (path === '/dev/hour') {
+    ahead_ms = ((Number(url.searchParams.get('at')) - 8 - new Date(now).getUTCHours() + 48) % 24) * 3_600_000;
+    streams.forEach(beat);
+  }
+  if (path === '/dev/sound') return { type: 'audio/wav', bytes: voice.recorded() };
+  if (path === '/dev/notices') return { body: { count: voice.count() } };
   if (path === '/dev/reset') for (const stream of streams) write(stream, { id: sequence, type: 'reset', data: `{"sequence":${sequence}}` });
   if (path === '/dev/looks') return { body: { open: eyes.looks() } };
   return path === '/dev/streams' ? { body: asked } : { status: 204 };
@@ -252,19 +279,19 @@ function openSession(body, response) {
 async function api(request, response, url, path) {
   const token = /tongluo_session=([^;]+)/.exec(request.headers.cookie ?? '')?.[1];
   const person = sessions.get(token);
-  const body = request.method === 'GET' ? null : await json(request);
+  const body = request.method === 'GET' ? null : await bodyOf(request);
   if (path === '/session' && request.method === 'POST') return openSession(body, response);
   if (person === undefined) return problem(401, '请先登录。', 'session.none');
   if (path === '/session' && request.method === 'DELETE') sessions.delete(token);
   if (path === '/session') return request.method === 'DELETE' ? { status: 204 } : { body: person };
-  if (path === '/events') return openStream(request, response, url);
+  if (path === '/events') return openStream(request, response, url, person);
   const found = route(request.method, path);
   if (found === null) return problem(404, '没有这个地址。', 'not_found');
-  return found.handler({ id: found.id, url, body, person, request, now: Date.now() });
+  return found.handler({ id: found.id, url, body, person, request, now: Date.now() + ahead_ms });
 }
 
 async function page(path) {
-  const file = path === '/command' || path === '/field' ? `${path.slice(1)}/index.html` : path.slice(1);
+  const file = ['/command', '/field', '/village'].includes(path) ? `${path.slice(1)}/index.html` : path.slice(1);
   if (file.includes('..')) return { status: 404 };
   try {
     return { type: TYPES[extname(file)] ?? 'application/octet-stream', bytes: await readFile(dist + file) };
@@ -273,15 +300,19 @@ async function page(path) {
   }
 }
 
-async function json(request) {
-  let text = '';
-  for await (const chunk of request) text += chunk;
-  return text === '' ? null : JSON.parse(text);
+async function bodyOf(request) {
+  const chunks = [];
+  for await (const chunk of request) chunks.push(chunk);
+  const bytes = Buffer.concat(chunks);
+  if (request.headers['content-type'] === 'audio/wav') return bytes;
+  return bytes.length === 0 ? null : JSON.parse(bytes);
 }
 
 const server = createServer(async (request, response) => {
   const url = new URL(request.url, 'http://127.0.0.1');
   response.setHeader('Content-Security-Policy', POLICY);
+  response.setHeader('Permissions-Policy', `microphone=${url.pathname === '/village' ? '(self)' : '()'}`);
+  if (url.pathname.startsWith('/api/') && Date.now() < cut_until) return request.socket.destroy();
   let answer;
   if (url.pathname.startsWith('/dev/')) answer = develop(url.pathname, url);
   else if (url.pathname.startsWith('/api/v1/')) answer = await api(request, response, url, url.pathname.slice('/api/v1'.length));

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { cameras } from './cameras.mjs';
 import { fillGrids } from './map.mjs';
+import { speakers } from './voice.mjs';
 
 const MINUTE = 60_000;
 const regions = readFileSync(new URL('../../data/suiping-regions.csv', import.meta.url), 'utf8')
@@ -27,7 +28,7 @@ const DEVICES = [
 
 export function county(scene, now) {
   const state = {
-    sites: [], devices: [], alarms: [], faults: [], cameras: [], timelines: new Map(),
+    sites: [], devices: [], alarms: [], faults: [], cameras: [], speakers: [], timelines: new Map(),
     name: (code) => by_code.get(code)?.name ?? code,
     path: (code) => [6, 9, 12].filter((length) => length <= code.length).map((length) => by_code.get(code.slice(0, length))?.name ?? ''),
     regionsBelow: (parent) => regions.filter((region) => (parent === null ? region.level === 'county' : region.parent === parent)),
@@ -49,6 +50,7 @@ export function county(scene, now) {
     };
   });
   state.cameras = cameras(state, now);
+  state.speakers = speakers(state, now);
   if (scene === 'grids') fillGrids(state);
   if (scene === 'calm' || scene === 'grids') return state;
   state.faults = faults(state, now);
@@ -68,16 +70,24 @@ function gateway(now, given) {
   };
 }
 
+/** Who can log in: role, what they are called, whose region. */
+const PEOPLE = {
+  zhibanyuan: ['operator', '李秀英', '411728'],
+  zhenzhang: ['operator', '孙志强', '411728102'],
+  cunzhang: ['village_head', '周大山', '411728102200'],
+  jishuyuan: ['technician', '赵师傅', '411728'],
+};
+const RIGHTS = {
+  operator: ['alarm.handle', 'broadcast.send'],
+  village_head: ['alarm.handle', 'broadcast.send'],
+  technician: ['site.manage'],
+  administrator: ['alarm.handle', 'broadcast.send', 'site.manage', 'user.manage', 'audit.read', 'region.manage'],
+};
+
 function person(username, now) {
-  const role = { zhibanyuan: 'operator', jishuyuan: 'technician' }[username] ?? 'administrator';
-  const rights = {
-    operator: ['alarm.handle'],
-    technician: ['site.manage'],
-    administrator: ['alarm.handle', 'site.manage', 'user.manage', 'audit.read', 'region.manage'],
-  }[role];
-  const display_name = { operator: '李秀英', technician: '赵师傅', administrator: '管理员' }[role];
+  const [role, display_name, region_code] = PEOPLE[username] ?? ['administrator', '管理员', '411728'];
   return {
-    username, display_name, role, region_code: '411728', region_name: '遂平县', language: 'zh-CN', expires_ms: now + 43_200_000, rights,
+    username, display_name, role, region_code, region_name: by_code.get(region_code).name, language: 'zh-CN', expires_ms: now + 43_200_000, rights: RIGHTS[role],
   };
 }
 

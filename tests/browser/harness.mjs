@@ -28,8 +28,14 @@ export const PHONE = { width: 360, height: 640 };
 /** How long anything may take to appear before the test fails. */
 export const PATIENCE_MS = 10_000;
 
-export function launch() {
-  return chromium.launch({ executablePath: CHROMIUM, args: ARGUMENTS });
+export function launch(more = []) {
+  return chromium.launch({ executablePath: CHROMIUM, args: [...ARGUMENTS, ...more] });
+}
+
+/** A microphone that plays a file over and over (without one, a beep each second), and nobody who has to allow it. */
+export function microphone(file) {
+  const fake = ['--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream', '--autoplay-policy=no-user-gesture-required'];
+  return file === undefined ? fake : [...fake, `--use-file-for-fake-audio-capture=${file}`];
 }
 
 /** The stand-in hub on a port of its own; ends with `stop()`. */
@@ -63,7 +69,7 @@ export async function openPage(browser, url, { viewport = DESK, theme, language,
   const host = new URL(url).host;
   page.on('request', (request) => {
     const asked = new URL(request.url());
-    if (asked.protocol !== 'data:' && asked.host !== host) seen.foreign.push(request.url());
+    if (!['data:', 'blob:'].includes(asked.protocol) && asked.host !== host) seen.foreign.push(request.url());
   });
   page.on('pageerror', (error) => seen.errors.push(error.message));
   page.on('console', (message) => {

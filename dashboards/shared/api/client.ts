@@ -37,6 +37,23 @@ import type {
   Recordings,
   Span,
 } from './video';
+import type {
+  NewNotice,
+  NewSpeaker,
+  NewTemplate,
+  Notice,
+  NoticeDetail,
+  Notices,
+  ReachInWords,
+  Sound,
+  Speaker,
+  SpeakerChange,
+  Speakers,
+  SpokenSound,
+  Target,
+  Template,
+  Templates,
+} from './voice';
 
 export type Result<T> = { ok: true; value: T } | { ok: false; problem: Problem };
 
@@ -44,6 +61,10 @@ export type Result<T> = { ok: true; value: T } | { ok: false; problem: Problem }
 export const REQUEST_TIMEOUT_MS = 15_000;
 /** What is asked of a village has its own journey: a gateway may try a camera for fifteen seconds. */
 const VILLAGE_TIMEOUT_MS = 25_000;
+/** Ten minutes of voice are 19 MB, and a village's telephone sends some 400 kbit/s. */
+const UPLOAD_TIMEOUT_MS = 600_000;
+/** A long text takes the hub's voice its time. */
+const SPEECH_TIMEOUT_MS = 60_000;
 /** Closed alarms read at once. */
 const CLOSED_PER_PAGE = 50;
 
@@ -77,7 +98,8 @@ export function createApi(options: ApiOptions) {
       Accept: 'application/json, application/problem+json',
       'Accept-Language': options.language(),
     };
-    if (body !== undefined) headers['Content-Type'] = 'application/json';
+    const is_sound = body instanceof Blob;
+    if (body !== undefined) headers['Content-Type'] = is_sound ? body.type : 'application/json';
     let response: Response;
     let text: string;
     try {
@@ -87,7 +109,7 @@ export function createApi(options: ApiOptions) {
         credentials: 'same-origin',
         cache: 'no-store',
         signal: AbortSignal.timeout(timeout_ms),
-        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+        ...(body === undefined ? {} : { body: is_sound ? body : JSON.stringify(body) }),
       });
       text = await response.text();
     } catch {
@@ -129,6 +151,9 @@ export function createApi(options: ApiOptions) {
     acknowledge: (id: string) => post<Alarm>(`/alarms/${encodeURIComponent(id)}/acknowledge`, {}),
     close: (id: string, reason: CloseReason, note?: string) =>
       post<Alarm>(`/alarms/${encodeURIComponent(id)}/close`, note ? { reason, note } : { reason }),
+    /** This person sets out, and has come: said of oneself only. */
+    going: (id: string) => post<Alarm>(`/alarms/${encodeURIComponent(id)}/going`, {}),
+    arrived: (id: string) => post<Alarm>(`/alarms/${encodeURIComponent(id)}/arrived`, {}),
 
     cameras: (siteId?: string) => get<Cameras>(`/cameras${query({ site_id: siteId })}`),
     tryCamera: (trial: CameraTrial) =>
@@ -142,6 +167,27 @@ export function createApi(options: ApiOptions) {
     export: (id: string) => get<Export>(`/exports/${encodeURIComponent(id)}`),
     cancelExport: (id: string) => call<null>('DELETE', `/exports/${encodeURIComponent(id)}`),
 
+    speakers: (siteId?: string) => get<Speakers>(`/speakers${query({ site_id: siteId })}`),
+    createSpeaker: (speaker: NewSpeaker) => post<Speaker>('/speakers', speaker),
+    changeSpeaker: (id: string, change: SpeakerChange) => call<Speaker>('PATCH', speakerPath(id), change),
+    deleteSpeaker: (id: string) => call<null>('DELETE', speakerPath(id)),
+    testSpeaker: (id: string) => post<null>(`${speakerPath(id)}/test`, {}),
+
+    /** A recording as WAV; the hub levels it. */
+    sendSound: (wav: Blob) => call<Sound>('POST', '/sounds', wav, { timeout_ms: UPLOAD_TIMEOUT_MS }),
+    speak: (text: string) => call<SpokenSound>('POST', '/sounds/speech', { text }, { timeout_ms: SPEECH_TIMEOUT_MS }),
+    /** A page of notices, the newest first; `after` is the page before's `next`. */
+    notices: (after?: string) => get<Notices>(`/notices${query({ after })}`),
+    notice: (id: string) => get<NoticeDetail>(noticePath(id)),
+    reach: (target: Target) => post<ReachInWords>('/notices/reach', target),
+    sendNotice: (notice: NewNotice) => post<Notice>('/notices', notice),
+    confirmNotice: (id: string) => post<Notice>(`${noticePath(id)}/confirm`, {}),
+    refuseNotice: (id: string, reason: string) => post<Notice>(`${noticePath(id)}/refuse`, { reason }),
+    stopNotice: (id: string) => post<Notice>(`${noticePath(id)}/stop`, {}),
+    templates: () => get<Templates>('/templates'),
+    createTemplate: (template: NewTemplate) => post<Template>('/templates', template),
+    deleteTemplate: (id: string) => call<null>('DELETE', `/templates/${encodeURIComponent(id)}`),
+
     faults: () => get<Faults>('/faults?state=open'),
     clearFault: (id: string, note: string) => post<Fault>(`/faults/${encodeURIComponent(id)}/clear`, { note }),
   };
@@ -153,10 +199,19 @@ export const paths = {
   playback: (id: string) => `/api/v1${cameraPath(id)}/playback`,
   evidence: (id: string) => `/api/v1/evidence/${encodeURIComponent(id)}/file`,
   export: (id: string) => `/api/v1/exports/${encodeURIComponent(id)}/file`,
+  sound: (sha256: string) => `/api/v1/sounds/${encodeURIComponent(sha256)}`,
 };
 
 function cameraPath(id: string): string {
   return `/cameras/${encodeURIComponent(id)}`;
+}
+
+function speakerPath(id: string): string {
+  return `/speakers/${encodeURIComponent(id)}`;
+}
+
+function noticePath(id: string): string {
+  return `/notices/${encodeURIComponent(id)}`;
 }
 
 function numbers({ from_ms, to_ms }: Span): Record<string, string> {

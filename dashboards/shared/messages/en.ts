@@ -1,6 +1,7 @@
 /** The same words in English. */
 import type { Ago } from '../model/time';
 import { enVideo } from './en.video';
+import { enVoice } from './en.voice';
 import type { Messages } from './zh-CN';
 
 const many = (count: number, one: string, more = `${one}s`): string => `${count} ${count === 1 ? one : more}`;
@@ -16,6 +17,7 @@ const ago = ({ unit, count }: Ago): string =>
 
 export const en: Messages = {
   ...enVideo,
+  ...enVoice,
   product: 'Tongluo',
   ago,
   never: 'never yet',
@@ -24,6 +26,7 @@ export const en: Messages = {
   page: {
     command: 'County command',
     field: 'Field work',
+    village: 'Village',
     log_out: 'Log out',
     language: '中文',
     to_dark: 'Dark',

@@ -8,7 +8,7 @@ import { en } from './en';
 import { zhCN } from './zh-CN';
 
 const root = new URL('../../', import.meta.url).pathname;
-const sources = ['command', 'field', 'shared'].flatMap((folder) =>
+const sources = ['command', 'field', 'village', 'shared'].flatMap((folder) =>
   readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' }).map((name) => join(folder, name)),
 );
 const components = sources.filter((name) => name.endsWith('.vue'));

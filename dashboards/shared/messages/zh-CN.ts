@@ -1,6 +1,7 @@
 /** 所有可见的字都在这里，先中文，后英文。整句，不用代码；一物一词，用词见词汇表。 */
 import type { Ago } from '../model/time';
 import { zhCNVideo } from './zh-CN.video';
+import { zhCNVoice } from './zh-CN.voice';
 
 const ago = ({ unit, count }: Ago): string =>
   ({
@@ -13,6 +14,7 @@ const ago = ({ unit, count }: Ago): string =>
 
 export const zhCN = {
   ...zhCNVideo,
+  ...zhCNVoice,
   product: '铜锣',
   ago,
   never: '还没有',
@@ -21,6 +23,7 @@ export const zhCN = {
   page: {
     command: '县指挥',
     field: '现场安装',
+    village: '村里广播',
     log_out: '退出',
     language: 'English',
     to_dark: '深色',

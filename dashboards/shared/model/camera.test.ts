@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { CATALOGUES } from '../messages';
+import { en } from '../messages/en';
+import { zhCN } from '../messages/zh-CN';
 import { CAMERA_STATES, codecName, COMPASS, degreesOf, facing, isBroken, qualityFor, searchCameras, stateName } from './camera';
 import { camera } from './samples';
 
@@ -9,7 +10,7 @@ const plays = ({ codec }: { codec: string }) => codec === 'h264';
 
 describe('a camera', () => {
   it('has a word for each state in both languages, and advice for each that is not well', () => {
-    for (const { camera: words } of Object.values(CATALOGUES)) {
+    for (const { camera: words } of [zhCN, en]) {
       for (const state of CAMERA_STATES) {
         expect(words.state[state], state).toBeTruthy();
         if (isBroken(state)) expect(words.advice[state], state).toBeTruthy();

@@ -26,7 +26,7 @@ describe('keys', () => {
 });
 
 describe('the address', () => {
-  it.each<FieldRoute>([{ at: 'sites' }, { at: 'new_site' }, { at: 'site', id: 'a/b 村' }, { at: 'claim', id: 's1' }, { at: 'camera', id: 's1', camera: 'new' }])(
+  it.each<FieldRoute>([{ at: 'sites' }, { at: 'new_site' }, { at: 'site', id: 'a/b 村' }, { at: 'claim', id: 's1' }, { at: 'camera', id: 's1', camera: 'new' }, { at: 'speaker', id: 's1', speaker: 'k 1' }])(
     'comes back as %o',
     (route) => expect(parseRoute(formatRoute(route))).toEqual(route),
   );

@@ -6,12 +6,15 @@ export type FieldRoute =
   | { at: 'site'; id: string }
   | { at: 'claim'; id: string }
   /** `camera` is an id, or `new`. */
-  | { at: 'camera'; id: string; camera: string };
+  | { at: 'camera'; id: string; camera: string }
+  /** `speaker` is an id, or `new`. */
+  | { at: 'speaker'; id: string; speaker: string };
 
 export function parseRoute(hash: string): FieldRoute {
-  const [first, id, last, camera] = hash.replace(/^#\/?/, '').split('/').map(decode);
+  const [first, id, last, thing] = hash.replace(/^#\/?/, '').split('/').map(decode);
   if (first === 'new') return { at: 'new_site' };
-  if (first === 'sites' && id && last === 'cameras' && camera) return { at: 'camera', id, camera };
+  if (first === 'sites' && id && last === 'cameras' && thing) return { at: 'camera', id, camera: thing };
+  if (first === 'sites' && id && last === 'speakers' && thing) return { at: 'speaker', id, speaker: thing };
   if (first === 'sites' && id) return last === 'claim' ? { at: 'claim', id } : { at: 'site', id };
   return { at: 'sites' };
 }
@@ -28,6 +31,8 @@ export function formatRoute(route: FieldRoute): string {
       return `#/sites/${encodeURIComponent(route.id)}/claim`;
     case 'camera':
       return `#/sites/${encodeURIComponent(route.id)}/cameras/${encodeURIComponent(route.camera)}`;
+    case 'speaker':
+      return `#/sites/${encodeURIComponent(route.id)}/speakers/${encodeURIComponent(route.speaker)}`;
   }
 }
 

@@ -1,6 +1,7 @@
 /** Things to test with: whole values of the API, of which a test states only what matters to it. */
 import type { Alarm, Device, Fault, Gateway, Me, Site } from '../api/types';
 import type { Camera } from '../api/video';
+import type { Notice, Speaker } from '../api/voice';
 
 export function alarm(given: Partial<Alarm> = {}): Alarm {
   return {
@@ -160,6 +161,56 @@ export function me(given: Partial<Me> = {}): Me {
     language: 'zh-CN',
     expires_ms: 9e12,
     rights: ['alarm.handle'],
+    ...given,
+  };
+}
+
+export function speaker(given: Partial<Speaker> = {}): Speaker {
+  return {
+    id: 'k1',
+    site_id: 's1',
+    site_name: 'site',
+    region_code: '411728102200',
+    name: 'east end',
+    kind: 'mqtt',
+    place: null,
+    latitude: null,
+    longitude: null,
+    volume_percent: 80,
+    online: true,
+    last_heard_ms: 1_000,
+    playing: false,
+    state: 'ok',
+    since_ms: 0,
+    revision: 1,
+    deleted: false,
+    ...given,
+  };
+}
+
+export function notice(given: Partial<Notice> = {}): Notice {
+  return {
+    id: 'n1',
+    title: null,
+    text: null,
+    region_code: '411728102200',
+    region_name: 'village',
+    level: 'notice',
+    author: 'Wang',
+    author_username: 'wang',
+    created_ms: 1_000,
+    state: 'sent',
+    sound_sha256: 'ab',
+    duration_ms: 5_000,
+    times: 1,
+    gap_ms: 5_000,
+    valid_until_ms: 901_000,
+    second: { needed: false, by: null, at_ms: null },
+    reach: { villages: 1, sites: 1, speakers: 6, online: 5 },
+    played: { played: 0, playing: 0, waiting: 6, failed: 0, refused: 0 },
+    stopped_by: null,
+    stopped_ms: null,
+    revision: 1,
     ...given,
   };
 }

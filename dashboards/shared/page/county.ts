@@ -6,12 +6,14 @@ import { computed, shallowReactive, shallowRef } from 'vue';
 import type { Result } from '../api/client';
 import type { Alarm, Device, Fault, Site } from '../api/types';
 import type { Camera, Evidence } from '../api/video';
+import type { Notice, Speaker } from '../api/voice';
 import { apply, forget, merge, values, type Collection } from '../model/collection';
 import { handle, isStale, stopped, type LinkInput, type LinkOutput } from '../model/link';
+import { isOver } from '../model/notice';
 import { everySecond, hubNow, monotonic, monotonicNow, setHubTime } from './clock';
 import { me, withSession } from './session';
 
-/** Closed alarms and cleared faults kept after their last change, see `forget`. */
+/** Closed alarms, cleared faults and notices that are over kept after their last change, see `forget`. */
 const FINISHED_MAX = 200;
 
 interface Kinds {
@@ -21,6 +23,8 @@ interface Kinds {
   fault: Fault;
   camera: Camera;
   evidence: Evidence;
+  speaker: Speaker;
+  notice: Notice;
 }
 export type Kind = keyof Kinds;
 
@@ -34,7 +38,7 @@ export interface Feed<K extends Kind> {
 }
 
 type AnyFeed = { [K in Kind]: Feed<K> }[Kind];
-const KINDS: readonly Kind[] = ['alarm', 'site', 'device', 'fault', 'camera', 'evidence'];
+const KINDS: readonly Kind[] = ['alarm', 'site', 'device', 'fault', 'camera', 'evidence', 'speaker', 'notice'];
 
 const known: { [K in Kind]: Collection<Kinds[K]> } = {
   alarm: shallowReactive(new Map()),
@@ -43,6 +47,8 @@ const known: { [K in Kind]: Collection<Kinds[K]> } = {
   fault: shallowReactive(new Map()),
   camera: shallowReactive(new Map()),
   evidence: shallowReactive(new Map()),
+  speaker: shallowReactive(new Map()),
+  notice: shallowReactive(new Map()),
 };
 const feeds = new Map<Kind, AnyFeed>();
 const link = stopped(monotonic());
@@ -56,6 +62,8 @@ const listeners: { [K in Kind]: Set<(value: Kinds[K]) => void> } = {
   fault: new Set(),
   camera: new Set(),
   evidence: new Set(),
+  speaker: new Set(),
+  notice: new Set(),
 };
 const readers = new Set<() => void>();
 let source: EventSource | null = null;
@@ -71,6 +79,8 @@ export const sites = computed(() => values(known.site));
 export const devices = computed(() => values(known.device));
 export const cameras = computed(() => values(known.camera));
 export const evidence = computed(() => values(known.evidence));
+export const speakers = computed(() => values(known.speaker));
+export const notices = computed(() => values(known.notice));
 export const openFaults = computed(() => values(known.fault).filter((fault) => fault.state === 'open'));
 
 /** Whether what is shown may no longer be true, and since when. */
@@ -226,6 +236,8 @@ function changed<K extends Kind>(kind: K, event: MessageEvent<string>): void {
   if (value !== null && feed !== undefined && (feed.concerns?.(value) ?? true)) {
     apply(known[kind], value, sequence ?? link.sequence);
     forget(known.camera, (camera) => camera.deleted, 0);
+    forget(known.speaker, (speaker) => speaker.deleted, 0);
+    forget(known.notice, isOver, FINISHED_MAX);
     forget(known.alarm, (alarm) => alarm.state === 'closed', FINISHED_MAX);
     forget(known.fault, (fault) => fault.state === 'cleared', FINISHED_MAX);
   }

@@ -1,7 +1,7 @@
 /** How a person wants the page: its language, and light or dark. Kept on this device. */
 import { computed, ref, watchEffect } from 'vue';
 import type { Language } from '../api/types';
-import { CATALOGUES } from '../messages';
+import { catalogue, fetchLanguage, shownLanguage } from '../messages';
 import { storage } from './storage';
 
 type Theme = 'light' | 'dark';
@@ -20,7 +20,7 @@ const prefers_dark = ref(system_dark.matches);
 system_dark.addEventListener('change', (event) => (prefers_dark.value = event.matches));
 
 export const language = computed<Language>(() => chosen_language.value ?? account_language.value ?? 'zh-CN');
-export const messages = computed(() => CATALOGUES[language.value]);
+export const messages = computed(() => catalogue(language.value));
 export const theme = computed<Theme>(
   () => chosen_theme.value ?? (root.dataset.page === 'command' || prefers_dark.value ? 'dark' : 'light'),
 );
@@ -42,8 +42,9 @@ export function switchTheme(): void {
 
 /** Keeps the document's own attributes in step. */
 export function applyPreferences(): void {
+  watchEffect(() => void fetchLanguage(language.value));
   watchEffect(() => {
-    root.lang = language.value;
+    root.lang = shownLanguage(language.value);
     root.dataset.theme = theme.value;
   });
 }

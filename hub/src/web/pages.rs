@@ -22,6 +22,7 @@ pub fn routes() -> Router {
         .route("/", get(|| async { Redirect::to("/command") }))
         .route("/command", get(|| async { page("command") }))
         .route("/field", get(|| async { page("field") }))
+        .route("/village", get(|| async { page("village") }))
         .route("/assets/{*path}", get(asset))
 }
 

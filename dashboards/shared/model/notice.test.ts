@@ -1,0 +1,107 @@
+import { describe, expect, it } from 'vitest';
+import type { NoticeState, Play } from '../api/voice';
+import { en } from '../messages/en';
+import { zhCN } from '../messages/zh-CN';
+import {
+  isNight, isOver, isSounding, lengthOf, mayStillPlay, needsSecond, nightRule, noticesInOrder, noticeTitle, playName, playsInOrder,
+  progressOf, soundingNow, waitsForMe,
+} from './notice';
+import { me, notice } from './samples';
+
+const played = (given: Partial<ReturnType<typeof notice>['played']>) => ({ played: 0, playing: 0, waiting: 0, failed: 0, refused: 0, ...given });
+const say = (state: NoticeState, counts = played({})) => zhCN.notice.progress(progressOf(notice({ state, played: counts })));
+const play = (state: string, name = 'p'): Play => ({
+  speaker_id: name, name, site_name: 's', state: state as Play['state'], played_ms: null, times: null, reason: null, at_ms: null,
+});
+/** China's clock. */
+const at = (hour: number, minute = 0) => Date.UTC(2026, 10, 23, hour - 8, minute);
+
+describe('how far a notice has come', () => {
+  it('is said in words', () => {
+    expect(say('waiting_for_second')).toContain('第二个人');
+    expect(say('sent')).toContain('已送达');
+    expect(say('playing', played({ playing: 3, waiting: 3 }))).toBe('正在播放 3/6');
+    expect(say('playing', played({ played: 5, waiting: 1 }))).toBe('6 个中 5 个已播放，还等 1 个');
+    expect(say('done', played({ played: 5, failed: 1 }))).toBe('6 个中 5 个已播放');
+    expect(say('done', played({ played: 6 }))).toBe('6 个喇叭都已播放');
+    expect(say('stopped', played({ played: 2 }))).toContain('2 个');
+    expect(say('refused')).toContain('没有播');
+  });
+
+  it('has words for every state in both languages', () => {
+    for (const { notice: words } of [zhCN, en]) {
+      for (const state of ['waiting', 'fetching', 'playing', 'played', 'interrupted', 'failed', 'refused', 'expired', 'stopped']) {
+        expect(words.play[state]).toBeTruthy();
+      }
+    }
+    expect(playName('something new')).toBe('waiting');
+  });
+
+  it('knows what is over and what can be stopped', () => {
+    expect(['waiting_for_second', 'sent', 'playing', 'done', 'stopped', 'refused'].map((state) => isOver({ state: state as NoticeState })))
+      .toEqual([false, false, false, true, true, true]);
+    expect(isSounding({ state: 'sent' })).toBe(true);
+    expect(isSounding({ state: 'waiting_for_second' })).toBe(false);
+  });
+
+  it('speaks of the newest that sounds', () => {
+    const list = [notice({ id: 'a', state: 'playing', created_ms: 1 }), notice({ id: 'b', state: 'sent', created_ms: 2 }), notice({ id: 'c', state: 'done', created_ms: 3 })];
+    expect(soundingNow(list)?.id).toBe('b');
+    expect(soundingNow([])).toBeNull();
+    expect(noticesInOrder(list).map(({ id }) => id)).toEqual(['c', 'b', 'a']);
+  });
+
+  it('shows first what did not play', () => {
+    expect(playsInOrder([play('played', 'a'), play('waiting', 'b'), play('failed', 'c'), play('playing', 'd')]).map(({ name }) => name))
+      .toEqual(['c', 'b', 'd', 'a']);
+  });
+
+  it('tells whether the sixth may still play', () => {
+    const open = notice({ state: 'playing', valid_until_ms: 100 });
+    expect(mayStillPlay(play('waiting'), open, 99)).toBe(true);
+    expect(mayStillPlay(play('waiting'), open, 100)).toBe(false);
+    expect(mayStillPlay(play('failed'), open, 0)).toBe(false);
+    expect(mayStillPlay(play('waiting'), notice({ valid_until_ms: null }), 0)).toBe(false);
+    expect(mayStillPlay(play('waiting'), notice({ state: 'stopped', valid_until_ms: 100 }), 0)).toBe(false);
+  });
+});
+
+describe('the night', () => {
+  it.each([[21, 59, false], [22, 0, true], [0, 0, true], [5, 59, true], [6, 0, false], [12, 0, false]])('%i:%i → %s', (hour, minute, night) => {
+    expect(isNight(at(hour, minute))).toBe(night);
+  });
+
+  it('leaves emergencies, with a second word', () => {
+    expect(nightRule('notice', at(12))).toBe('free');
+    expect(nightRule('notice', at(23))).toBe('forbidden');
+    expect(nightRule('emergency', at(23))).toBe('confirm');
+    expect(nightRule('emergency', at(12))).toBe('free');
+  });
+});
+
+describe('the second person', () => {
+  it('is needed beyond one village', () => {
+    expect(needsSecond('411728102200')).toBe(false);
+    expect(needsSecond('411728102')).toBe(true);
+  });
+
+  it('is never the author, and has the region', () => {
+    const waiting = notice({ state: 'waiting_for_second', region_code: '411728102', author_username: 'wang' });
+    expect(waitsForMe(waiting, me({ username: 'li', region_code: '411728' }))).toBe(true);
+    expect(waitsForMe(waiting, me({ username: 'wang', region_code: '411728' }))).toBe(false);
+    expect(waitsForMe(waiting, me({ username: 'li', region_code: '411728102200' }))).toBe(false);
+    expect(waitsForMe(notice({ state: 'sent' }), me())).toBe(false);
+    expect(waitsForMe(waiting, null)).toBe(false);
+  });
+});
+
+it('a notice is called by its title, or by how it begins', () => {
+  expect(noticeTitle({ title: ' 打疫苗 ', text: 'x' })).toBe('打疫苗');
+  expect(noticeTitle({ title: null, text: '各位\n村民' })).toBe('各位 村民');
+  expect(noticeTitle({ title: '', text: '长'.repeat(50) })).toBe(`${'长'.repeat(39)}…`);
+  expect(noticeTitle({ title: null, text: null })).toBe('');
+});
+
+it('a length is read as a clock', () => {
+  expect([0, 1, 12_000, 65_000, 600_000].map(lengthOf)).toEqual(['0:00', '0:01', '0:12', '1:05', '10:00']);
+});
