@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::broadcast::Night;
 use crate::broker::BrokerConfig;
 use crate::store::StoreLocation;
 
@@ -33,6 +34,10 @@ pub struct Config {
     pub alarm: AlarmConfig,
     /// Cameras.
     pub video: VideoConfig,
+    /// Speech.
+    pub voice: VoiceConfig,
+    /// Notices.
+    pub broadcast: BroadcastConfig,
     /// `text` for people, `json` for log collectors. Default `text`.
     pub log_format: LogFormat,
 }
@@ -94,6 +99,22 @@ pub struct VideoConfig {
     pub evidence_days: u16,
 }
 
+/// How texts are spoken.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct VoiceConfig {
+    /// The program that speaks: a path, or a name to be looked for. Default `espeak-ng`.
+    pub program: PathBuf,
+}
+
+/// What a county may set of notices.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BroadcastConfig {
+    /// When only emergencies sound, by the villages' clocks: `"22:00-06:00"` (the default), or `"none"`.
+    pub night: Night,
+}
+
 /// How the log is written.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
@@ -118,6 +139,8 @@ impl Default for Config {
             content: ContentConfig::default(),
             alarm: AlarmConfig::default(),
             video: VideoConfig::default(),
+            voice: VoiceConfig::default(),
+            broadcast: BroadcastConfig::default(),
             log_format: LogFormat::default(),
         }
     }
@@ -150,6 +173,12 @@ impl Default for ContentConfig {
 impl Default for VideoConfig {
     fn default() -> Self {
         Self { evidence_days: 90 }
+    }
+}
+
+impl Default for VoiceConfig {
+    fn default() -> Self {
+        Self { program: PathBuf::from("espeak-ng") }
     }
 }
 
@@ -345,6 +374,7 @@ mod tests {
             ("[http]\nplain = \"0.0.0.0:8080\"", &["http.plain", "0.0.0.0:8080", "loopback"]),
             ("[http]\ncertificate = \"a.pem\"", &["http.certificate", "both"]),
             ("[alarm]\nlate_after_s = 0", &["alarm.late_after_s", "0", "1 to 86400"]),
+            ("[broadcast]\nnight = \"10pm\"", &["night", "10pm", "22:00-06:00"]),
             ("[video]\nevidence_days = 29", &["video.evidence_days", "29", "30 to 365"]),
             ("public_names = []", &["public_names", "at least one"]),
             ("public_names = [\"https://hub\"]", &["public_names", "https://hub", "without scheme"]),

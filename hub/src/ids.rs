@@ -69,6 +69,18 @@ opaque_id!(
     ExportId
 );
 opaque_id!(
+    /// A loudspeaker.
+    SpeakerId
+);
+opaque_id!(
+    /// A notice, and the broadcast that gateways are ordered to play; ids sort by the time they were made.
+    NoticeId
+);
+opaque_id!(
+    /// A notice that is kept to be sent again; ids sort by the time they were made.
+    TemplateId
+);
+opaque_id!(
     /// A person who uses the pages.
     AccountId
 );

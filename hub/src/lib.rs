@@ -7,6 +7,7 @@
 pub mod alarm;
 pub mod audit;
 pub mod backup;
+pub mod broadcast;
 pub mod broker;
 pub mod clock;
 pub mod config;
@@ -32,4 +33,5 @@ pub mod serve;
 pub mod store;
 pub mod video;
 pub mod viewer;
+pub mod voice;
 pub mod web;

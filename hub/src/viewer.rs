@@ -18,9 +18,9 @@ use crate::web::{Language, Problem};
 pub enum Role {
     /// Looks after people, sites and regions, and may handle alarms.
     Administrator,
-    /// Watches and handles alarms.
+    /// Watches and handles alarms, and has notices played.
     Operator,
-    /// Handles the alarms of the own village.
+    /// Handles the alarms of the own village, and speaks to it.
     VillageHead,
     /// Sets up and mends gateways and devices.
     Technician,
@@ -31,6 +31,8 @@ pub enum Role {
 pub enum Right {
     /// Acknowledge and close alarms.
     AlarmHandle,
+    /// Make sounds, and have loudspeakers play them.
+    BroadcastSend,
     /// Create sites, hand out claims, revoke certificates, name and place devices.
     SiteManage,
     /// Create and change accounts.
@@ -63,10 +65,15 @@ impl Role {
     /// What this role may do, inside its region.
     pub const fn rights(self) -> &'static [Right] {
         match self {
-            Self::Administrator => {
-                &[Right::AlarmHandle, Right::SiteManage, Right::UserManage, Right::AuditRead, Right::RegionManage]
-            }
-            Self::Operator | Self::VillageHead => &[Right::AlarmHandle],
+            Self::Administrator => &[
+                Right::AlarmHandle,
+                Right::BroadcastSend,
+                Right::SiteManage,
+                Right::UserManage,
+                Right::AuditRead,
+                Right::RegionManage,
+            ],
+            Self::Operator | Self::VillageHead => &[Right::AlarmHandle, Right::BroadcastSend],
             Self::Technician => &[Right::SiteManage],
         }
     }
@@ -77,6 +84,7 @@ impl Right {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::AlarmHandle => "alarm.handle",
+            Self::BroadcastSend => "broadcast.send",
             Self::SiteManage => "site.manage",
             Self::UserManage => "user.manage",
             Self::AuditRead => "audit.read",

@@ -355,6 +355,112 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/notices": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Notices of the viewer's region, the newest first. */
+        get: operations["list_notices"];
+        put?: never;
+        /**
+         * Send a notice. Beyond one village it waits for a second person. A caller that names its request (`client_id`) may
+         *     repeat it: the same request is sent once, and answered with the notice that it made.
+         */
+        post: operations["send_notice"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/notices/reach": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Say how far a notice would reach, before it is sent. */
+        post: operations["tell_reach"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/notices/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One notice with its loudspeakers. */
+        get: operations["notice_detail"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/notices/{id}/confirm": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Let a notice be heard beyond one village, as the second person. */
+        post: operations["confirm_notice"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/notices/{id}/refuse": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Do not let a notice be heard, as the second person. */
+        post: operations["refuse_notice"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/notices/{id}/stop": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Stop a notice: what plays falls silent, what waits does not begin. Stopping twice changes nothing. */
+        post: operations["stop_notice"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/regions": {
         parameters: {
             query?: never;
@@ -491,6 +597,145 @@ export interface paths {
         /** Revoke the certificate of a site's gateway and end its connection. */
         post: operations["revoke_gateway"];
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sounds": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Bring a recording. It is brought to the loudness of everything that is played; what is kept is the result. */
+        post: operations["record_sound"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sounds/speech": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Have a text spoken. Listen to it, then have a notice play it. */
+        post: operations["speak_text"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sounds/{sha256}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Listen to a sound; `Range` is understood. */
+        get: operations["listen_to_sound"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/speakers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The loudspeakers of the viewer's region. */
+        get: operations["list_speakers"];
+        put?: never;
+        /** Enter a loudspeaker. Its key is sealed; one that the hub draws is shown in this answer and never again. */
+        post: operations["create_speaker"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/speakers/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Delete a loudspeaker. What it played stays written. */
+        delete: operations["delete_speaker"];
+        options?: never;
+        head?: never;
+        /** Change a loudspeaker; absent fields stay. */
+        patch: operations["change_speaker"];
+        trace?: never;
+    };
+    "/api/v1/speakers/{id}/test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Have one loudspeaker play a test tone. The answer is a notice of the level `test`: follow it for what became of the tone. */
+        post: operations["test_speaker"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/templates": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Templates of the viewer's region. */
+        get: operations["list_templates"];
+        put?: never;
+        /** Keep a template. */
+        post: operations["create_template"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/templates/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Delete a template. What was sent from it stays. */
+        delete: operations["delete_template"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1246,10 +1491,20 @@ export interface components {
             unchanged: number;
         };
         /**
+         * Format: password
+         * @description A loudspeaker's key on its way in: 64 hexadecimal digits. Its debug form says that there is one, and no more.
+         */
+        KeyText: string;
+        /**
          * @description A language of pages and messages. Chinese unless the reader asks otherwise.
          * @enum {string}
          */
         Language: "zh-CN" | "en";
+        /**
+         * @description What a notice is sent for.
+         * @enum {string}
+         */
+        Level: "notice" | "emergency" | "test";
         /**
          * @description What is written into an alarm's story.
          * @enum {string}
@@ -1332,6 +1587,185 @@ export interface components {
             /** @description What the role may do in the region, e.g. `alarm.handle`. */
             rights: string[];
         };
+        /** @description A loudspeaker that was just entered. */
+        NewSpeaker: components["schemas"]["SpeakerView"] & {
+            /**
+             * @description The key that the hub drew for it, 64 hexadecimal digits: to be entered at the loudspeaker now, for it is never shown
+             *     again. Null: it has one already, or needs none.
+             */
+            key?: string | null;
+        };
+        /** @description A notice to be sent. */
+        NoticeCreate: {
+            /** @description For which region: the viewer's own, or one in it. */
+            region_code: string;
+            /** @description Which loudspeakers, at most 1,000; null: all of the region. */
+            speaker_ids?: components["schemas"]["SpeakerId"][] | null;
+            /** @description What is played: a sound that was brought or spoken before. */
+            sound_sha256: string;
+            /** @description What it says, as it was typed; at most 1,000 characters. */
+            text?: string | null;
+            /** @description At most 80 characters; absent: the beginning of the text, or the time. */
+            title?: string | null;
+            /**
+             * Format: int32
+             * @description How often: 1–20, default 1.
+             */
+            times?: number | null;
+            /**
+             * Format: int32
+             * @description Silence in between: 0–60,000, default 2,000.
+             */
+            gap_ms?: number | null;
+            /** @description `notice` or `emergency`. */
+            level: components["schemas"]["Level"];
+            /**
+             * Format: int32
+             * @description How long a loudspeaker that comes back may still begin it: 60–43,200, default 900.
+             */
+            valid_for_s?: number | null;
+            /** @description At night: whether its author says that this emergency may sound now. */
+            confirm_night?: boolean;
+            /** @description Whether it is kept as a template, too. */
+            template?: boolean;
+            /**
+             * @description The caller's own word for this request, 1–64 visible characters; the header `Idempotency-Key` means the same. The same
+             *     person's same word is sent once, however often it is asked for.
+             */
+            client_id?: string | null;
+        };
+        /** @description A notice with its loudspeakers. */
+        NoticeDetail: components["schemas"]["NoticeView"] & {
+            /** @description Its loudspeakers, those that need somebody first; at most 500. */
+            speakers: components["schemas"]["NoticeSpeakerView"][];
+        };
+        /** @description A notice, and the broadcast that gateways are ordered to play; ids sort by the time they were made. */
+        NoticeId: string;
+        /** @description Notices of the viewer's region, as of one moment of the change log. */
+        NoticePage: {
+            /**
+             * Format: int64
+             * @description Sequence of the change log at which this was read.
+             */
+            sequence: number;
+            /** @description The newest first; at most 50. */
+            notices: components["schemas"]["NoticeView"][];
+            next?: components["schemas"]["NoticeId"] | null;
+        };
+        /** @description Why a notice is not to be heard. */
+        NoticeRefusal: {
+            /** @description In the second person's words; 1–200 characters. */
+            reason: string;
+        };
+        /** @description What one loudspeaker made of a notice. */
+        NoticeSpeakerView: {
+            /** @description The loudspeaker; it may have been deleted since. */
+            speaker_id: components["schemas"]["SpeakerId"];
+            /** @description As it was called then. */
+            name: string;
+            /** @description Of its site, then. */
+            site_name: string;
+            /**
+             * @description `waiting`, `fetching`, `playing`, `played`, `interrupted`, `failed`, `refused`, `expired` or `stopped`; others may
+             *     come.
+             */
+            state: string;
+            /**
+             * Format: int64
+             * @description How much of it left for the loudspeaker, all times together. Whether that was heard, nobody measured.
+             */
+            played_ms: number;
+            /**
+             * Format: int64
+             * @description Whole plays.
+             */
+            times: number;
+            /** @description Why, as a stable word or the gateway's sentence; empty where there is nothing to say. */
+            reason: string;
+            /**
+             * Format: int64
+             * @description Since when, the gateway's clock; null: it has not said anything.
+             */
+            at_ms?: number | null;
+        };
+        /**
+         * @description Where a notice stands.
+         * @enum {string}
+         */
+        NoticeState: "waiting_for_second" | "sent" | "playing" | "done" | "stopped" | "refused";
+        /** @description A notice. Times are UTC milliseconds of the hub's clock. */
+        NoticeView: {
+            /** @description Opaque. */
+            id: components["schemas"]["NoticeId"];
+            /** @description In a few words. */
+            title: string;
+            /** @description What it says; null: a recording. */
+            text?: string | null;
+            /** @description For which region. */
+            region_code: components["schemas"]["RegionCode"];
+            /** @description That region's name. */
+            region_name: string;
+            /** @description What it was sent for. */
+            level: components["schemas"]["Level"];
+            /** @description Who made it. */
+            author: string;
+            /** @description What they log in with: a page knows its own person's notices by it. */
+            author_username: string;
+            /**
+             * Format: int64
+             * @description When it was made.
+             */
+            created_ms: number;
+            /** @description Where it stands. */
+            state: components["schemas"]["NoticeState"];
+            /** @description What is played. */
+            sound_sha256: string;
+            /**
+             * Format: int64
+             * @description How long that sounds once.
+             */
+            duration_ms: number;
+            /**
+             * Format: int64
+             * @description How often.
+             */
+            times: number;
+            /**
+             * Format: int64
+             * @description Silence in between.
+             */
+            gap_ms: number;
+            /**
+             * Format: int64
+             * @description When it was ordered; null: not yet, or never.
+             */
+            sent_ms?: number | null;
+            /**
+             * Format: int64
+             * @description No loudspeaker begins it after this; null: it was not ordered.
+             */
+            valid_until_ms?: number | null;
+            /** @description The second person. */
+            second: components["schemas"]["SecondView"];
+            /** @description How far it reached when it was made. */
+            reach: components["schemas"]["Reach"];
+            /** @description What the loudspeakers made of it. */
+            played: components["schemas"]["PlayedView"];
+            /** @description Why a second person refused it; `unanswered`: nobody said anything in time. */
+            refused_reason?: string | null;
+            /** @description Who stopped it. */
+            stopped_by?: string | null;
+            /**
+             * Format: int64
+             * @description When.
+             */
+            stopped_ms?: number | null;
+            /**
+             * Format: int64
+             * @description Grows with every change: of two views the higher is the newer.
+             */
+            revision: number;
+        };
         /** @description A claim that waits for a gateway. Its code was shown once and is not known any more. */
         OpenClaim: {
             /** @description Opaque. */
@@ -1354,6 +1788,39 @@ export interface components {
              * @description 10–128 characters.
              */
             new: string;
+        };
+        /** @description What loudspeakers made of a notice, by their gateways' reports. */
+        PlayedView: {
+            /**
+             * Format: int64
+             * @description Played to the end, as often as was asked for.
+             */
+            played: number;
+            /**
+             * Format: int64
+             * @description At it now.
+             */
+            playing: number;
+            /**
+             * Format: int64
+             * @description Still to begin.
+             */
+            waiting: number;
+            /**
+             * Format: int64
+             * @description Failed, broken off, or too late.
+             */
+            failed: number;
+            /**
+             * Format: int64
+             * @description Refused by the gateway.
+             */
+            refused: number;
+            /**
+             * Format: int64
+             * @description Stopped by a person.
+             */
+            stopped: number;
         };
         /** @description One press. */
         PressView: {
@@ -1389,6 +1856,45 @@ export interface components {
             detail: string;
             /** @description Stable name of the problem, e.g. `alarm.already_closed`. */
             code: string;
+        };
+        /** @description How far a notice reaches. */
+        Reach: {
+            /**
+             * Format: int64
+             * @description How many villages.
+             */
+            villages: number;
+            /**
+             * Format: int64
+             * @description How many sites in them.
+             */
+            sites: number;
+            /**
+             * Format: int64
+             * @description How many loudspeakers.
+             */
+            speakers: number;
+            /**
+             * Format: int64
+             * @description How many of them would be heard now.
+             */
+            online: number;
+        };
+        /** @description For whom a notice would be. */
+        ReachRequest: {
+            /** @description For which region. */
+            region_code: string;
+            /** @description Which loudspeakers; null: all of the region. */
+            speaker_ids?: components["schemas"]["SpeakerId"][] | null;
+        };
+        /** @description How far a notice would reach, in figures and in words. */
+        ReachTold: components["schemas"]["Reach"] & {
+            /** @description Whether a second person has to let it be heard. */
+            second_needed: boolean;
+            /** @description Whether it is night: then only emergencies sound. */
+            night: boolean;
+            /** @description The same as a sentence, to be read before sending. */
+            words: string;
         };
         /**
          * @description What the village keeps of a camera's pictures.
@@ -1436,6 +1942,18 @@ export interface components {
          * @enum {string}
          */
         Role: "administrator" | "operator" | "village_head" | "technician";
+        /** @description The second person of a notice. */
+        SecondView: {
+            /** @description Whether one is needed. */
+            needed: boolean;
+            /** @description Who confirmed or refused it. */
+            by?: string | null;
+            /**
+             * Format: int64
+             * @description When.
+             */
+            at_ms?: number | null;
+        };
         /**
          * Format: password
          * @description A text that must not be shown: a password on its way in. Its debug form says that there is one, and no more.
@@ -1528,6 +2046,28 @@ export interface components {
             open_faults: number;
             claim?: components["schemas"]["OpenClaim"] | null;
         };
+        /** @description A sound that notices may play. */
+        SoundView: {
+            /** @description Its name: SHA-256 of the WAV file. */
+            sha256: string;
+            /**
+             * Format: int64
+             * @description How long it sounds once.
+             */
+            duration_ms: number;
+            /**
+             * Format: int64
+             * @description Of the WAV file.
+             */
+            bytes: number;
+            /**
+             * Format: double
+             * @description Its loudness after levelling (EBU R 128): all sounds are close to −18.
+             */
+            loudness_lufs: number;
+            /** @description What was spoken, with its figures written out; null: a recording. */
+            spoken_text?: string | null;
+        };
         /** @description A stretch without a gap. */
         Span: {
             /**
@@ -1540,6 +2080,167 @@ export interface components {
              * @description The gateway's clock.
              */
             to_ms: number;
+        };
+        /** @description A loudspeaker to be entered. */
+        SpeakerCreate: {
+            /** @description Whose gateway commands it. */
+            site_id: components["schemas"]["SiteId"];
+            /** @description 1–80 characters. */
+            name: string;
+            /** @description What it is. */
+            kind: components["schemas"]["SpeakerKind"];
+            key?: components["schemas"]["KeyText"] | null;
+            /**
+             * @description Of an MQTT loudspeaker: its serial (letters, digits, `-`, `_`). Of a line-out: the sound card as ALSA calls it; empty
+             *     or absent: the gateway's default.
+             */
+            device?: string | null;
+            /** @description At most 80 characters. */
+            place?: string | null;
+            /**
+             * Format: double
+             * @description WGS 84 degrees.
+             */
+            latitude?: number | null;
+            /**
+             * Format: double
+             * @description WGS 84 degrees.
+             */
+            longitude?: number | null;
+            /**
+             * Format: int32
+             * @description Never louder than this: 0–100, default 80.
+             */
+            volume_percent?: number | null;
+            /**
+             * Format: int32
+             * @description How long its amplifier takes until it is heard: 0–10,000, default 0.
+             */
+            warm_up_ms?: number | null;
+        };
+        /** @description A loudspeaker. */
+        SpeakerId: string;
+        /**
+         * @description What a loudspeaker is.
+         * @enum {string}
+         */
+        SpeakerKind: "mqtt" | "line_out";
+        /** @description Loudspeakers, as of one moment of the change log. */
+        SpeakerPage: {
+            /**
+             * Format: int64
+             * @description Sequence of the change log at which this was read.
+             */
+            sequence: number;
+            /** @description By site and name. */
+            speakers: components["schemas"]["SpeakerView"][];
+        };
+        /** @description What to change of a loudspeaker; absent fields stay, an empty place clears it. */
+        SpeakerPatch: {
+            /** @description 1–80 characters. */
+            name?: string | null;
+            key?: components["schemas"]["KeyText"] | null;
+            /** @description As when it was entered. */
+            device?: string | null;
+            /** @description At most 80 characters. */
+            place?: string | null;
+            /**
+             * Format: double
+             * @description WGS 84 degrees.
+             */
+            latitude?: number | null;
+            /**
+             * Format: double
+             * @description WGS 84 degrees.
+             */
+            longitude?: number | null;
+            /**
+             * Format: int32
+             * @description 0–100.
+             */
+            volume_percent?: number | null;
+            /**
+             * Format: int32
+             * @description 0–10,000.
+             */
+            warm_up_ms?: number | null;
+        };
+        /** @description A loudspeaker. Times are UTC milliseconds. */
+        SpeakerView: {
+            /** @description Opaque. */
+            id: components["schemas"]["SpeakerId"];
+            /** @description Whose gateway commands it. */
+            site_id: components["schemas"]["SiteId"];
+            /** @description That site's name. */
+            site_name: string;
+            /** @description That site's region. */
+            region_code: components["schemas"]["RegionCode"];
+            /** @description As people call it. */
+            name: string;
+            /** @description What it is. */
+            kind: components["schemas"]["SpeakerKind"];
+            /** @description Its serial, or its sound card; empty: the gateway's default. */
+            device: string;
+            /** @description Where it is. */
+            place?: string | null;
+            /**
+             * Format: double
+             * @description WGS 84 degrees; null: where its site is.
+             */
+            latitude?: number | null;
+            /**
+             * Format: double
+             * @description WGS 84 degrees.
+             */
+            longitude?: number | null;
+            /**
+             * Format: int64
+             * @description Never louder than this: 0–100.
+             */
+            volume_percent: number;
+            /**
+             * Format: int64
+             * @description How long its amplifier takes until it is heard.
+             */
+            warm_up_ms: number;
+            /** @description Whether a notice would be heard from it now; null: nothing was ever heard of it. */
+            online?: boolean | null;
+            /**
+             * Format: int64
+             * @description When it last proved that it is alive, the gateway's clock.
+             */
+            last_heard_ms?: number | null;
+            /** @description The notice that it plays now. */
+            playing?: string | null;
+            /**
+             * @description `ok`, `starting`, `silent`, `refused`, `failed` as its gateway says; `new`: it has not said anything yet; `stale`:
+             *     nobody knows, because the gateway is off line or has been silent about it. Others may come.
+             */
+            state: string;
+            /**
+             * Format: int64
+             * @description Since when: the gateway's clock, of `stale` and `new` the hub's.
+             */
+            since_ms: number;
+            /** @description What was seen, for the technician; of `stale` how it last was. */
+            detail: string;
+            /**
+             * Format: int64
+             * @description When the hub last heard of it.
+             */
+            reported_ms?: number | null;
+            /**
+             * Format: int64
+             * @description Grows with each change by a person.
+             */
+            revision: number;
+            /** @description True in the change log's last word of a loudspeaker that was deleted; never in lists. */
+            deleted: boolean;
+        };
+        /** @description What is to be spoken. */
+        SpeechRequest: {
+            /** @description 1–1,000 characters. Figures, dates, times and telephone numbers are read as an announcer reads them. */
+            text: string;
         };
         /** @description What a stream carries. */
         StreamView: {
@@ -1555,6 +2256,54 @@ export interface components {
              * @description In pixels.
              */
             height: number;
+        };
+        /** @description A template to be kept. */
+        TemplateCreate: {
+            /** @description The viewer's own region, or one in it. */
+            region_code: string;
+            /** @description 1–80 characters. */
+            title: string;
+            /** @description At most 1,000 characters; needed when there is no sound. */
+            text?: string | null;
+            /** @description A sound that was brought or spoken before. */
+            sound_sha256?: string | null;
+        };
+        /** @description A notice that is kept to be sent again; ids sort by the time they were made. */
+        TemplateId: string;
+        /** @description Templates of the viewer's region. */
+        TemplatePage: {
+            /**
+             * Format: int64
+             * @description Sequence of the change log at which this was read.
+             */
+            sequence: number;
+            /** @description The viewer's own region's first, then by title; at most 200. */
+            templates: components["schemas"]["TemplateView"][];
+        };
+        /** @description A notice that is kept to be sent again. */
+        TemplateView: {
+            /** @description Opaque. */
+            id: components["schemas"]["TemplateId"];
+            /** @description Where it belongs. */
+            region_code: components["schemas"]["RegionCode"];
+            /** @description In a few words. */
+            title: string;
+            /** @description What it says; null: a recording. */
+            text?: string | null;
+            /** @description What is played; null: the text is to be spoken first. */
+            sound_sha256?: string | null;
+            /**
+             * Format: int64
+             * @description How long that sounds once.
+             */
+            duration_ms?: number | null;
+            /** @description Who made it. */
+            author: string;
+            /**
+             * Format: int64
+             * @description When, UTC milliseconds.
+             */
+            created_ms: number;
         };
         /** @description A line of an alarm's story. */
         TimelineLine: {
@@ -2497,6 +3246,230 @@ export interface operations {
             };
         };
     };
+    list_notices: {
+        parameters: {
+            query?: {
+                /** @description Those below this id: `next` of the page before. */
+                after?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NoticePage"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    send_notice: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description 1–64 visible characters of the caller's own */
+                "Idempotency-Key"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NoticeCreate"];
+            };
+        };
+        responses: {
+            /** @description This request was made before; nothing new was sent */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NoticeView"];
+                };
+            };
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NoticeView"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    tell_reach: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ReachRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReachTold"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    notice_detail: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NoticeDetail"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    confirm_notice: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NoticeView"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    refuse_notice: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NoticeRefusal"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NoticeView"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    stop_notice: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NoticeView"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
     list_regions: {
         parameters: {
             query?: {
@@ -2860,6 +3833,342 @@ export interface operations {
                 "application/json": components["schemas"]["Revocation"];
             };
         };
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    record_sound: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description 16-bit PCM, one or two channels, 8,000–48,000 Hz, at most ten minutes and 20 MB */
+        requestBody: {
+            content: {
+                "audio/wav": number[];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SoundView"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    speak_text: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SpeechRequest"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SoundView"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    listen_to_sound: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                sha256: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "audio/wav": number[];
+                };
+            };
+            /** @description The range that was asked for */
+            206: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "audio/wav": number[];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    list_speakers: {
+        parameters: {
+            query?: {
+                /** @description Only this site's. */
+                site_id?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SpeakerPage"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    create_speaker: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SpeakerCreate"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NewSpeaker"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    delete_speaker: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    change_speaker: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SpeakerPatch"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SpeakerView"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    test_speaker: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NoticeView"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    list_templates: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TemplatePage"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    create_template: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TemplateCreate"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TemplateView"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    delete_template: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
         responses: {
             204: {
                 headers: {

@@ -10,6 +10,7 @@ use tongluo_protocols::link::{Ack, BatchView, EntryView, Lost, Receiver};
 
 use super::store::{self, JournalKey, NewEntry, Site, Watermark};
 use crate::alarm::{self, AlarmKind, HeardPress, Names};
+use crate::broadcast::{self, HeardPlay, HeardSpeaker, HeardVerdict};
 use crate::fault;
 use crate::fleet::{self, DeviceHeard, HeardDevice};
 use crate::ids::{RegionCode, SiteId};
@@ -151,12 +152,27 @@ struct Meaning<'a> {
     faults: Vec<fault::Report>,
     cameras: Vec<HeardCamera<'a>>,
     evidence: Vec<HeardEvidence<'a>>,
+    speakers: Vec<HeardSpeaker<'a>>,
+    plays: Vec<HeardPlay<'a>>,
+    verdicts: Vec<HeardVerdict<'a>>,
 }
 
 impl<'a> Meaning<'a> {
     fn new(now_ms: i64, lateness: &'a Lateness, sites: &'a HashMap<SiteId, Site>) -> Self {
-        let (heard, presses, started, faults, cameras, evidence) = Default::default();
-        Self { now_ms, lateness, sites, heard, presses, started, faults, cameras, evidence }
+        Self {
+            now_ms,
+            lateness,
+            sites,
+            heard: Vec::new(),
+            presses: Vec::new(),
+            started: Vec::new(),
+            faults: Vec::new(),
+            cameras: Vec::new(),
+            evidence: Vec::new(),
+            speakers: Vec::new(),
+            plays: Vec::new(),
+            verdicts: Vec::new(),
+        }
     }
 
     /// Adds an entry; returns why it was kept without being applied, if it was.
@@ -179,8 +195,11 @@ impl<'a> Meaning<'a> {
                 let heard = HeardEvidence { site_id: &place.key.site_id, region: place.region, evidence };
                 self.evidence.push(heard);
             }
-            // They are kept as entries; no room of this hub takes them up yet.
-            Ok(Event::PlayReport(_) | Event::Verdict(_) | Event::SpeakerReport(_)) => {}
+            Ok(Event::PlayReport(report)) => self.plays.push(HeardPlay { site_id: &place.key.site_id, report }),
+            Ok(Event::Verdict(verdict)) => self.verdicts.push(HeardVerdict { site_id: &place.key.site_id, verdict }),
+            Ok(Event::SpeakerReport(report)) => {
+                self.speakers.push(HeardSpeaker { site_id: &place.key.site_id, report });
+            }
             Ok(Event::Unknown { kind, .. }) => {
                 self.keep_flagged(place, entry, flag::UNKNOWN_KIND, &format!("kind {kind} is not known here"));
                 return Some(flag::UNKNOWN_KIND);
@@ -324,6 +343,12 @@ impl<'a> Meaning<'a> {
         }
         if !self.evidence.is_empty() {
             drafts.extend(video::take_evidence(connection, now_ms, &self.evidence).await?);
+        }
+        if !self.speakers.is_empty() {
+            drafts.extend(broadcast::take_reports(connection, now_ms, &self.speakers).await?);
+        }
+        if !self.plays.is_empty() || !self.verdicts.is_empty() {
+            drafts.extend(broadcast::take_plays(connection, &self.plays, &self.verdicts).await?);
         }
         live::append_with(writes, now_ms, &drafts);
         Ok(())

@@ -17,6 +17,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::alarm::{self, AlarmRoom};
 use crate::audit::{self, AuditRoom};
+use crate::broadcast::{self, BroadcastRoom};
 use crate::broker::{Arrivals, Broker, BrokerConfig, Credentials, Gate};
 use crate::clock;
 use crate::config::Config;
@@ -39,6 +40,7 @@ use crate::seal::Seal;
 use crate::store::Store;
 use crate::video::live::{LivePictures, Relay};
 use crate::video::{self, VideoRoom};
+use crate::voice::{self, Espeak, VoiceRoom};
 use crate::web::{headers, pages, problem, server};
 
 /// Largest body of a request, except where a route says otherwise.
@@ -66,6 +68,8 @@ struct Rooms {
     live: LiveRoom,
     video: VideoRoom,
     pictures: LivePictures,
+    voice: VoiceRoom,
+    broadcast: BroadcastRoom,
 }
 
 impl Rooms {
@@ -81,6 +85,8 @@ impl Rooms {
             .merge(live::routes().with_state(self.live))
             .merge(video::routes().with_state(self.video))
             .merge(video::live::routes().with_state(self.pictures))
+            .merge(voice::routes().with_state(self.voice))
+            .merge(broadcast::routes().with_state(self.broadcast))
     }
 }
 
@@ -98,6 +104,8 @@ pub fn openapi_json() -> String {
         live::routes().into_openapi(),
         video::routes().into_openapi(),
         video::live::routes().into_openapi(),
+        voice::routes().into_openapi(),
+        broadcast::routes().into_openapi(),
     ] {
         api.merge(room);
     }
@@ -132,6 +140,19 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
 
     let relay = Relay::new();
     let identity = Identity::new(store.clone());
+    let outbox = Outbox::new();
+    let orders = Orders::new(Arc::clone(&authority), outbox.clone());
+    let espeak = Arc::new(Espeak::new(config.voice.program.clone()));
+    let voice = VoiceRoom::new(store.clone(), content.clone(), espeak);
+    let broadcast = BroadcastRoom {
+        store: store.clone(),
+        live: live.clone(),
+        seal: seal.clone(),
+        content: content.clone(),
+        orders: orders.clone(),
+        voice: voice.clone(),
+        night: config.broadcast.night,
+    };
     let video = VideoRoom {
         store: store.clone(),
         live: live.clone(),
@@ -157,8 +178,9 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         live: LiveRoom { live: live.clone(), identity: identity.clone() },
         video: video.clone(),
         pictures: LivePictures { relay: relay.clone(), identity: identity.clone(), store: store.clone() },
+        voice,
+        broadcast: broadcast.clone(),
     };
-    let outbox = Outbox::new();
     let late_after_ms = i64::from(config.alarm.late_after_s) * 1_000;
     let intake = Intake::new(store.clone(), live.clone(), Arc::clone(&broker), outbox.clone(), late_after_ms);
     let down = DownLane::new(store.clone(), Arc::clone(&broker), outbox.clone());
@@ -169,12 +191,11 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         intake: intake.gauges(),
         content: content.clone(),
         down: down.gauges(),
-        outbox: outbox.clone(),
+        outbox,
         relay: relay.clone(),
     };
-    let orders = Orders::new(Arc::clone(&authority), outbox);
     // The rooms that have something to say in gateways' configurations.
-    let contributors: Vec<Arc<dyn Contributor>> = vec![Arc::new(video.clone())];
+    let contributors: Vec<Arc<dyn Contributor>> = vec![Arc::new(video.clone()), Arc::new(broadcast.clone())];
     let configurations = Configurations::new(store.clone(), seal.clone(), orders, contributors);
     let gateway_routes = gateway_routes(&content, ConfigurationRoom { store: store.clone(), seal }, &relay);
     let app = application(rooms, metrics::routes(metrics_room), identity, AllowedHosts::of(&config));
@@ -193,6 +214,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         tokio::spawn(expire(store.clone())),
         tokio::spawn(content::run(content)),
         tokio::spawn(video.run()),
+        tokio::spawn(broadcast.run()),
     ];
     tracing::info!(http = ?config.http.plain, https = %config.http.secure, gateways = %gateways.address(), "The hub serves");
     wait_for_the_end().await?;

@@ -6,9 +6,12 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode, header};
 use serde_json::{Value, json};
+use sha2::Digest as _;
+use tongluo_protocols::content::{ContentHash, MediaType};
 use tower::ServiceExt as _;
 
 use super::*;
+use crate::content::Audience;
 use crate::identity::testing::begin_session;
 use crate::ids::RegionCode;
 use crate::store::testing::{each_store, region};
@@ -100,6 +103,39 @@ fn classification() -> Vec<Classified> {
         route(&delete, "/api/v1/cameras/{id}", right(Right::SiteManage), None),
         route(&get, "/api/v1/cameras/{id}/live", Session, None),
         route(&get, "/api/v1/cameras/{id}/playback", Session, None),
+        route(&post, "/api/v1/sounds", right(Right::BroadcastSend), None),
+        route(&post, "/api/v1/sounds/speech", right(Right::BroadcastSend), Some(json!({"text": "停水通知"}))),
+        route(&get, "/api/v1/sounds/{sha256}", Session, None),
+        route(&get, "/api/v1/speakers", Session, None),
+        route(
+            &post,
+            "/api/v1/speakers",
+            right(Right::SiteManage),
+            Some(json!({"site_id": "{site}", "name": "村口", "kind": "mqtt", "device": "{new}"})),
+        ),
+        route(&patch, "/api/v1/speakers/{id}", right(Right::SiteManage), Some(json!({"place": "村口东"}))),
+        route(&delete, "/api/v1/speakers/{id}", right(Right::SiteManage), None),
+        route(&post, "/api/v1/speakers/{id}/test", right(Right::SiteManage), None),
+        route(&get, "/api/v1/notices", Session, None),
+        route(&get, "/api/v1/notices/{id}", Session, None),
+        route(
+            &post,
+            "/api/v1/notices",
+            right(Right::BroadcastSend),
+            Some(json!({"region_code": "{region}", "sound_sha256": "{sound}", "level": "notice"})),
+        ),
+        route(&post, "/api/v1/notices/reach", right(Right::BroadcastSend), Some(json!({"region_code": "{region}"}))),
+        route(&post, "/api/v1/notices/{id}/confirm", right(Right::BroadcastSend), None),
+        route(&post, "/api/v1/notices/{id}/refuse", right(Right::BroadcastSend), Some(json!({"reason": "不合适"}))),
+        route(&post, "/api/v1/notices/{id}/stop", right(Right::BroadcastSend), None),
+        route(&get, "/api/v1/templates", Session, None),
+        route(
+            &post,
+            "/api/v1/templates",
+            right(Right::BroadcastSend),
+            Some(json!({"region_code": "{region}", "title": "停水", "text": "今天停水"})),
+        ),
+        route(&delete, "/api/v1/templates/{id}", right(Right::BroadcastSend), None),
     ]
 }
 
@@ -113,6 +149,7 @@ const FOREIGN_MARK: &str = "foreign-village";
 struct County {
     app: Router,
     store: Store,
+    content: Content,
     folder: std::path::PathBuf,
 }
 
@@ -127,14 +164,17 @@ impl County {
         let roster = Roster::load(&store).await.unwrap();
         let identity = Identity::new(store.clone());
         let config = Config::default();
+        let content = Content::open(store.clone(), &folder, &config.content).unwrap();
         let video = VideoRoom {
             store: store.clone(),
             live: live.clone(),
             seal: crate::seal::for_test(),
-            content: Content::open(store.clone(), &folder, &config.content).unwrap(),
+            content: content.clone(),
             relay: crate::video::live::Relay::new(),
             evidence_days: 90,
         };
+        let orders = Orders::new(Arc::clone(&authority), Outbox::new());
+        let voice = VoiceRoom::new(store.clone(), content.clone(), Arc::new(Espeak::new("espeak-ng".into())));
         let rooms = Rooms {
             alarm: AlarmRoom { store: store.clone(), live: live.clone() },
             fault: FaultRoom { store: store.clone(), live: live.clone() },
@@ -152,13 +192,25 @@ impl County {
             live: LiveRoom { live: live.clone(), identity: identity.clone() },
             video,
             pictures: LivePictures { relay: Relay::new(), identity: identity.clone(), store: store.clone() },
+            voice: voice.clone(),
+            broadcast: BroadcastRoom {
+                store: store.clone(),
+                live: live.clone(),
+                seal: crate::seal::for_test(),
+                content: content.clone(),
+                orders,
+                voice,
+                night: crate::broadcast::Night::NONE,
+            },
         };
         let app = application(rooms, Router::new(), identity, AllowedHosts::of(&config));
-        Self { app, store, folder }
+        Self { app, store, content, folder }
     }
 
     /// Puts one of everything into a village; ids are the code with a letter before it.
     async fn furnish(&self, code: &str, mark: &str) {
+        let sound = self.content.put(0, code.as_bytes(), MediaType::Wav, Audience::Gateways).await.unwrap();
+        assert_eq!(sound.to_string(), sound_in(code));
         let mut transaction = self.store.begin().await.unwrap();
         for sql in [
             "insert into site (id, name, region_code, created_ms) values ($1, $3, $2, 0) on conflict do nothing",
@@ -181,8 +233,25 @@ impl County {
             "insert into camera (id, site_id, recorder_id, name, kind, main_path, place, record, days_max, bytes_max, \
              audio, created_ms, revision, state, state_since_ms, state_detail, stale) \
              values ($1, $1, $1, $3, 'public', '/1', $2, 'main', 7, 1, 0, 0, 1, 'ok', 0, '', 0) on conflict do nothing",
+            "insert into sound (sha256, region_code, bytes, duration_ms, loudness_lufs, spoken_text, account_id, made_ms) \
+             values ($4, $2, 12, 1, 1.0, $3, $1, 0) on conflict do nothing",
+            "insert into speaker (id, site_id, name, kind, device, place, volume_percent, warm_up_ms, created_ms, revision, \
+             state, state_since_ms, state_detail, stale) \
+             values ($1, $1, $3, 'mqtt', $1, $2, 80, 0, 0, 1, 'new', 0, '', 0) on conflict do nothing",
+            "insert into notice (id, account_id, author_username, author, request_sha256, title, region_code, reach_code, level, \
+             sound_sha256, sound_bytes, duration_ms, times, gap_ms, valid_for_ms, night_confirmed, state, villages, sites, \
+             speakers, online, created_ms, second_needed, settled, revision) values ($1, $1, $3, $3, '', $3, $2, $2, 'notice', \
+             $4, 12, 1, 1, 0, 900000, 0, 'waiting_for_second', 2, 2, 2, 2, 9000000000000, 1, 0, 1) \
+             on conflict (id) do update set state = 'waiting_for_second', settled = 0",
+            "insert into notice_template (id, region_code, title, spoken_text, author, created_ms) \
+             values ($1, $2, $3, $3, $3, 0) on conflict do nothing",
+            "insert into named_sound (name, recipe, sha256, bytes, duration_ms) values ('tone', $1 || $2 || $3, $4, 12, 1) \
+             on conflict do nothing",
         ] {
-            sqlx::query(sql).bind(id_in(code)).bind(code).bind(mark).execute(&mut *transaction).await.unwrap();
+            let query = sqlx::query(sql).bind(id_in(code)).bind(code).bind(mark);
+            // Some name a sound, too; PostgreSQL takes no value that the statement does not ask for.
+            let query = if sql.contains("$4") { query.bind(sound_in(code)) } else { query };
+            query.execute(&mut *transaction).await.unwrap();
         }
         transaction.commit().await.unwrap();
     }
@@ -198,7 +267,7 @@ impl County {
                 request = request.header(header::CONTENT_TYPE, "application/json");
                 let name = format!("new-{}", crate::ids::opaque());
                 let body = body.to_string().replace("{region}", own).replace("{site}", &id_in(own));
-                Body::from(body.replace("{new}", &name))
+                Body::from(body.replace("{new}", &name).replace("{sound}", &sound_in(own)))
             }
             None => Body::empty(),
         };
@@ -216,8 +285,12 @@ fn id_in(code: &str) -> String {
     format!("in-{code}")
 }
 
+fn sound_in(code: &str) -> String {
+    ContentHash::new(sha2::Sha256::digest(code).into()).to_string()
+}
+
 fn in_village(path: &str, code: &str) -> String {
-    path.replace("{id}", &id_in(code))
+    path.replace("{id}", &id_in(code)).replace("{sha256}", &sound_in(code))
 }
 
 #[test]
@@ -312,7 +385,7 @@ async fn walk(county: &County, route: &Classified, role: Role, home: RegionCode)
     }
     let names_a_region =
         body.as_ref().is_some_and(|body| ["{region}", "{site}"].iter().any(|place| body.to_string().contains(place)));
-    if path.contains("{id}") || names_a_region {
+    if path.contains('{') || names_a_region {
         let cookie = begin_session(&county.store, role, &home, clock::utc_ms()).await;
         let (status, answer) = county.ask(route, &in_village(path, FOREIGN), FOREIGN, Some(&cookie)).await;
         let what = format!("{method} {path} of a foreign village as {role:?} of {home}: {status} {answer}");

@@ -2,6 +2,7 @@
 //!
 //! Routes live in the rooms they serve; `crate::serve` puts them together.
 
+pub mod form;
 pub mod headers;
 pub mod language;
 pub mod pages;
