@@ -42,14 +42,14 @@ let silent_until = 0;
 const asked = [];
 let next_id = 1_000;
 state.sequence = () => sequence;
-const parts = { state, emit, problem, nextId: () => (next_id += 1) };
+/** Until when no request is let through; how far the hub's clock is ahead. */
+let cut_until = 0;
+let ahead_ms = 0;
+const parts = { state, emit, problem, nextId: () => (next_id += 1), now: () => Date.now() + ahead_ms };
 const eyes = createEyes(parts);
 eyes.remember(Date.now());
 const voice = createVoice(parts);
 voice.remember(Date.now());
-/** Until when no request is let through; how far the hub's clock is ahead. */
-let cut_until = 0;
-let ahead_ms = 0;
 
 // ---- the change log -------------------------------------------------------------------------
 

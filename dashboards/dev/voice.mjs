@@ -49,7 +49,7 @@ function tone(seconds) {
   return bytes;
 }
 
-export function createVoice({ state, emit, problem, nextId }) {
+export function createVoice({ state, emit, problem, nextId, now: clock }) {
   const sounds = new Map();
   let recorded = Buffer.alloc(0);
   const notices = new Map();
@@ -122,10 +122,10 @@ export function createVoice({ state, emit, problem, nextId }) {
   }
 
   function sound(notice, play) {
-    Object.assign(play, { state: 'playing', at_ms: Date.now() });
+    Object.assign(play, { state: 'playing', at_ms: clock() });
     setTimeout(() => {
       if (play.state !== 'playing') return;
-      Object.assign(play, { state: 'played', times: notice.times, played_ms: notice.duration_ms * notice.times, at_ms: Date.now() });
+      Object.assign(play, { state: 'played', times: notice.times, played_ms: notice.duration_ms * notice.times, at_ms: clock() });
       settle(notice);
     }, PLAY_MS + 100 * notice.plays.indexOf(play)).unref();
   }
@@ -219,7 +219,7 @@ export function createVoice({ state, emit, problem, nextId }) {
 
   /** A loudspeaker goes or comes back; what may still be played is then played once. */
   function turn(speaker, online) {
-    Object.assign(speaker, { online, state: online ? 'ok' : 'silent', last_heard_ms: Date.now(), since_ms: Date.now() });
+    Object.assign(speaker, { online, state: online ? 'ok' : 'silent', last_heard_ms: clock(), since_ms: clock() });
     emit('speaker', speaker);
     if (!online) return;
     for (const notice of notices.values()) {
@@ -235,7 +235,7 @@ export function createVoice({ state, emit, problem, nextId }) {
     if (path !== '/dev/late') return;
     for (const notice of notices.values()) {
       if (notice.state !== 'playing') continue;
-      notice.valid_until_ms = Date.now();
+      notice.valid_until_ms = clock();
       for (const play of notice.plays) if (play.state === 'waiting') play.state = 'expired';
       settle(notice);
     }
