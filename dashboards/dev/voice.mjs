@@ -23,7 +23,7 @@ export function speakers(state, now) {
     if (site === undefined) return [];
     return [{
       id, site_id, site_name: site.name, region_code: site.region_code, name, kind, place, latitude: null, longitude: null, volume_percent,
-      online, last_heard_ms: online === null ? null : now - (online ? 8_000 : 26 * MINUTE), playing: false, state: online === false ? 'silent' : 'ok',
+      online, last_heard_ms: online === null ? null : now - (online ? 8_000 : 26 * MINUTE), playing: null, device: `horn-${id}`, warm_up_ms: 0, detail: '', reported_ms: now, state: online === false ? 'silent' : 'ok',
       since_ms: now - 26 * MINUTE, revision: 1, deleted: false,
     }];
   });
@@ -78,7 +78,7 @@ export function createVoice({ state, emit, problem, nextId, now: clock }) {
     const counted = (...states) => plays.filter((play) => states.includes(play.state)).length;
     return {
       ...notice,
-      played: { played: counted('played'), playing: counted('playing'), waiting: counted('waiting', 'fetching'), failed: counted('failed', 'interrupted', 'expired'), refused: counted('refused') },
+      played: { played: counted('played'), playing: counted('playing'), waiting: counted('waiting', 'fetching'), failed: counted('failed', 'interrupted', 'expired'), refused: counted('refused'), stopped: counted('stopped') },
     };
   };
   const detail = (notice) => ({ ...shown(notice), speakers: notice.plays });
@@ -92,11 +92,11 @@ export function createVoice({ state, emit, problem, nextId, now: clock }) {
   function make(body, person, now, given = {}) {
     const second = body.region_code.length < 12;
     const notice = {
-      id: `n${nextId()}`, title: body.title ?? null, text: body.text ?? null, region_code: body.region_code, region_name: state.name(body.region_code),
+      id: `n${nextId()}`, title: body.title ?? body.text?.slice(0, 20) ?? '', sent_ms: second ? null : now, refused_reason: null, text: body.text ?? null, region_code: body.region_code, region_name: state.name(body.region_code),
       level: body.level, author: person.display_name, author_username: person.username, created_ms: now, state: second ? 'waiting_for_second' : 'sent',
       sound_sha256: body.sound_sha256, duration_ms: keep(sounds.get(body.sound_sha256) ?? tone(4)).duration_ms, times: body.times, gap_ms: body.gap_ms,
       valid_until_ms: now + body.valid_for_s * 1_000, second: { needed: second, by: null, at_ms: null }, reach: reachOf(body), stopped_by: null, stopped_ms: null, revision: 0,
-      plays: aimed(body).map(({ id, name, site_name }) => ({ speaker_id: id, name, site_name, state: 'waiting', played_ms: null, times: 0, reason: null, at_ms: null })),
+      plays: aimed(body).map(({ id, name, site_name }) => ({ speaker_id: id, name, site_name, state: 'waiting', played_ms: 0, times: 0, reason: '', at_ms: null })),
       ...given,
     };
     notices.set(notice.id, notice);
@@ -170,7 +170,7 @@ export function createVoice({ state, emit, problem, nextId, now: clock }) {
     const { key, ...rest } = body;
     const speaker = {
       id: `k${nextId()}`, site_name: site.name, region_code: site.region_code, place: null, latitude: null, longitude: null, volume_percent: 80, online: null,
-      last_heard_ms: null, playing: false, state: 'ok', since_ms: now, revision: 1, deleted: false, ...rest,
+      last_heard_ms: null, playing: null, device: `horn-${id}`, warm_up_ms: 0, detail: '', reported_ms: now, state: 'ok', since_ms: now, revision: 1, deleted: false, ...rest,
     };
     state.speakers.push(speaker);
     emit('speaker', speaker);
@@ -207,7 +207,8 @@ export function createVoice({ state, emit, problem, nextId, now: clock }) {
     'GET /notices/:id': ({ id }) => (notices.has(id) ? { body: detail(notices.get(id)) } : problem(404, '没有这条通知。', 'not_found')),
     'POST /notices/:id/stop': ({ id, person, now }) => stop(notices.get(id), person, now),
     'POST /notices/:id/confirm': ({ id, person, now }) => confirm(notices.get(id), person, now),
-    'POST /notices/:id/refuse': ({ id, person }) => ({ body: tell(Object.assign(notices.get(id), { state: 'refused', stopped_by: person.display_name })) }),
+    'POST /notices/:id/refuse': ({ id, body, person, now }) =>
+      ({ body: tell(Object.assign(notices.get(id), { state: 'refused', refused_reason: body.reason, second: { needed: true, by: person.display_name, at_ms: now } })) }),
     'GET /templates': () => ({ body: { sequence: state.sequence(), templates } }),
     'POST /templates': ({ body, person, now }) => {
       const template = { id: `t${nextId()}`, text: null, sound_sha256: null, duration_ms: 9_000, author: person.display_name, created_ms: now, ...body };

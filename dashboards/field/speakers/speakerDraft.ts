@@ -34,7 +34,7 @@ export function wrongIn(draft: SpeakerDraft, key: string, is_new: boolean): Wron
   return wrong;
 }
 
-export function changeOf(draft: SpeakerDraft): Required<SpeakerChange> {
+export function changeOf(draft: SpeakerDraft): SpeakerChange & { name: string } {
   return { name: draft.name.trim(), place: draft.place.trim(), volume_percent: volumeOf(draft.volume) ?? 1 };
 }
 

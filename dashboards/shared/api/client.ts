@@ -38,6 +38,7 @@ import type {
   Span,
 } from './video';
 import type {
+  EnteredSpeaker,
   NewNotice,
   NewSpeaker,
   NewTemplate,
@@ -49,7 +50,6 @@ import type {
   Speaker,
   SpeakerChange,
   Speakers,
-  SpokenSound,
   Target,
   Template,
   Templates,
@@ -168,14 +168,14 @@ export function createApi(options: ApiOptions) {
     cancelExport: (id: string) => call<null>('DELETE', `/exports/${encodeURIComponent(id)}`),
 
     speakers: (siteId?: string) => get<Speakers>(`/speakers${query({ site_id: siteId })}`),
-    createSpeaker: (speaker: NewSpeaker) => post<Speaker>('/speakers', speaker),
+    createSpeaker: (speaker: NewSpeaker) => post<EnteredSpeaker>('/speakers', speaker),
     changeSpeaker: (id: string, change: SpeakerChange) => call<Speaker>('PATCH', speakerPath(id), change),
     deleteSpeaker: (id: string) => call<null>('DELETE', speakerPath(id)),
     testSpeaker: (id: string) => post<null>(`${speakerPath(id)}/test`, {}),
 
     /** A recording as WAV; the hub levels it. */
     sendSound: (wav: Blob) => call<Sound>('POST', '/sounds', wav, { timeout_ms: UPLOAD_TIMEOUT_MS }),
-    speak: (text: string) => call<SpokenSound>('POST', '/sounds/speech', { text }, { timeout_ms: SPEECH_TIMEOUT_MS }),
+    speak: (text: string) => call<Sound>('POST', '/sounds/speech', { text }, { timeout_ms: SPEECH_TIMEOUT_MS }),
     /** A page of notices, the newest first; `after` is the page before's `next`. */
     notices: (after?: string) => get<Notices>(`/notices${query({ after })}`),
     notice: (id: string) => get<NoticeDetail>(noticePath(id)),

@@ -138,6 +138,7 @@ export const enVoice: typeof zhCNVoice = {
   },
 
   notice: {
+    unanswered: 'Nobody confirmed it within an hour.',
     past: 'Past notices',
     empty: 'No notices yet.',
     empty_hint: 'Go back and tap “Record” for the first one.',

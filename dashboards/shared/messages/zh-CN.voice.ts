@@ -137,6 +137,7 @@ export const zhCNVoice = {
   },
 
   notice: {
+    unanswered: '一个小时里没有人确认。',
     past: '以前的通知',
     empty: '还没有通知。',
     empty_hint: '回到首页，按“录音”就可以发第一条。',

@@ -8,10 +8,10 @@ import {
 } from './notice';
 import { me, notice } from './samples';
 
-const played = (given: Partial<ReturnType<typeof notice>['played']>) => ({ played: 0, playing: 0, waiting: 0, failed: 0, refused: 0, ...given });
+const played = (given: Partial<ReturnType<typeof notice>['played']>) => ({ played: 0, playing: 0, waiting: 0, failed: 0, refused: 0, stopped: 0, ...given });
 const say = (state: NoticeState, counts = played({})) => zhCN.notice.progress(progressOf(notice({ state, played: counts })));
 const play = (state: string, name = 'p'): Play => ({
-  speaker_id: name, name, site_name: 's', state: state as Play['state'], played_ms: null, times: null, reason: null, at_ms: null,
+  speaker_id: name, name, site_name: 's', state: state as Play['state'], played_ms: 0, times: 0, reason: '', at_ms: null,
 });
 /** China's clock. */
 const at = (hour: number, minute = 0) => Date.UTC(2026, 10, 23, hour - 8, minute);
