@@ -74,6 +74,12 @@ export function createVoice({ state, emit, problem, nextId, now: clock }) {
     return { villages: count('region_code'), sites: count('site_id'), speakers: there.length, online: there.filter(({ online }) => online).length };
   }
 
+  /** As the hub says it before anything is sent. */
+  function wordsOf(target) {
+    const { villages, speakers: all, online } = reachOf(target);
+    return `${state.name(target.region_code)}：${villages > 1 ? `${villages} 个村，` : ''}${all} 个喇叭，${online} 个在线。`;
+  }
+
   const shown = ({ plays, ...notice }) => {
     const counted = (...states) => plays.filter((play) => states.includes(play.state)).length;
     return {
@@ -202,7 +208,7 @@ export function createVoice({ state, emit, problem, nextId, now: clock }) {
     'POST /sounds/speech': ({ body }) => ({ status: 201, body: { ...keep(tone(1 + body.text.length / 5)), spoken_text: body.text.replace(/(\d+)/g, '〔$1〕') } }),
     'GET /sounds/:id': ({ id }) => (sounds.has(id) ? { type: 'audio/wav', bytes: sounds.get(id) } : problem(404, '没有这段声音。', 'not_found')),
     'GET /notices': ({ url, person }) => ({ body: { sequence: state.sequence(), ...page([...notices.values()].filter(mine(person)).sort((a, b) => b.created_ms - a.created_ms), url) } }),
-    'POST /notices/reach': ({ body }) => ({ body: { ...reachOf(body), words: `${state.name(body.region_code)}${body.speaker_ids == null ? '全部' : '选定的'}喇叭` } }),
+    'POST /notices/reach': ({ body, now }) => ({ body: { ...reachOf(body), second_needed: body.region_code.length < 12, night: (Math.floor(now / 3_600_000) + 10) % 24 < 8, words: wordsOf(body) } }),
     'POST /notices': ({ body, person, now }) => send(body, person, now),
     'GET /notices/:id': ({ id }) => (notices.has(id) ? { body: detail(notices.get(id)) } : problem(404, '没有这条通知。', 'not_found')),
     'POST /notices/:id/stop': ({ id, person, now }) => stop(notices.get(id), person, now),

@@ -27,8 +27,8 @@ export class County {
   /** Who has logged in here. A person's sessions are bounded, and pages need theirs. */
   #cookies = new Map();
 
-  /** Makes the county and starts its hub. */
-  static async begin() {
+  /** Makes the county and starts its hub; `more` is TOML for the end of its configuration. */
+  static async begin(more = '') {
     const county = new County();
     const [plain, secure, mqtt, media] = [await freePort(), await freePort(), await freePort(), await freePort()];
     county.url = `http://127.0.0.1:${plain}`;
@@ -38,7 +38,7 @@ export class County {
       `data_dir = "${data_dir}"\npublic_names = ["127.0.0.1", "localhost"]\n` +
         `[http]\nplain = "127.0.0.1:${plain}"\nsecure = "127.0.0.1:${secure}"\n` +
         `[broker]\nmode = "embedded"\nlisten = "127.0.0.1:${mqtt}"\n` +
-        `[gateways]\nlisten = "127.0.0.1:${media}"\n`,
+        `[gateways]\nlisten = "127.0.0.1:${media}"\n${more}`,
     );
     const { stdout } = await run(`${PROGRAMS}tongluo-hub`, ['init', '--config', county.#path('hub.toml'), '--json']);
     county.administrator = JSON.parse(stdout);
@@ -105,8 +105,8 @@ export class County {
     return response;
   }
 
-  async addUser(username, display_name, role) {
-    const user = { username, display_name, role, password: secret(), region_code: '411728' };
+  async addUser(username, display_name, role, region_code = '411728') {
+    const user = { username, display_name, role, password: secret(), region_code };
     await this.ask(this.administrator, 'POST', '/users', user);
     return user;
   }

@@ -10,10 +10,12 @@ export const PROGRAMS = process.env.TONGLUO_PROGRAMS ?? `${ROOT}target/debug/`;
 
 export const secret = () => randomBytes(12).toString('base64url');
 
-/** The kernel ends the child with the test, however that ends. */
-export function start(program, args, log) {
+/** The kernel ends the child with the test, however that ends. `secrets`: lines that it reads, which no list of processes shows. */
+export function start(program, args, log, secrets = []) {
   const output = openSync(log, 'a');
-  return spawn('setpriv', ['--pdeathsig', 'KILL', '--', program, ...args], { stdio: ['ignore', output, output] });
+  const child = spawn('setpriv', ['--pdeathsig', 'KILL', '--', program, ...args], { stdio: ['pipe', output, output] });
+  child.stdin.end(secrets.map((line) => `${line}\n`).join(''));
+  return child;
 }
 
 export async function end(child, signal = 'SIGTERM') {

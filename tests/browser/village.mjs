@@ -3,7 +3,7 @@
  * by whoever holds its claim, behind a line that can be cut.
  */
 import { execFile } from 'node:child_process';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -21,6 +21,8 @@ export class Village {
   #lan_port = 0;
   #devices_password = secret();
   #frame = 1;
+  /** Loudspeakers by their serial. */
+  #speakers = new Map();
 
   constructor(folder) {
     this.#folder = folder;
@@ -140,13 +142,32 @@ export class Village {
     });
   }
 
+  /** Switches a loudspeaker on, by what its label says. */
+  switchOn(serial, key) {
+    const args = [serial, String(this.#lan_port), 'devices', this.#path(serial)];
+    this.#speakers.set(serial, start(`${PROGRAMS}tongluo-speaker`, args, this.#path(`${serial}.log`), [key, this.#devices_password]));
+  }
+
+  /** Takes its power away. */
+  switchOff(serial) {
+    return end(this.#speakers.get(serial), 'SIGKILL');
+  }
+
+  /** What a loudspeaker has played: WAV files, in the order of their numbers, without those that are still played. */
+  played(serial) {
+    const folder = this.#path(serial);
+    const diary = existsSync(join(folder, 'diary.jsonl')) ? readFileSync(join(folder, 'diary.jsonl'), 'utf8') : '';
+    const done = diary.split('\n').filter(Boolean).map((line) => JSON.parse(line));
+    return { diary: done, files: existsSync(folder) ? readdirSync(folder).filter((name) => name.endsWith('.wav')).sort().map((name) => join(folder, name)) : [] };
+  }
+
   /** Its programs' logs, by name. */
   logs() {
     return { gateway: this.#path('gateway.log'), mosquitto: this.#path('mosquitto.log') };
   }
 
   async end() {
-    for (const child of [this.#gateway, this.#mosquitto]) await end(child);
+    for (const child of [...this.#speakers.values(), this.#gateway, this.#mosquitto]) await end(child);
     for (const line of this.#lines) line.end();
   }
 }

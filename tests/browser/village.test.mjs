@@ -96,7 +96,7 @@ describe('the village page', () => {
       await page.waitForTimeout(1_200);
       await look('recording');
       await button('说完了').click();
-      await page.getByText(/玉山.*全部喇叭/).waitFor();
+      await page.getByText(/玉山.*6 个喇叭，5 个在线/).waitFor();
       await look('compose');
       await button('发出').click();
       await page.locator('[data-notice]').getByText(/正在播放/).first().waitFor();
@@ -282,7 +282,7 @@ describe('the night', () => {
     await village({ hour: 23 });
     await write('开会');
     await button('念给我听').click();
-    await page.getByText('22:00 到 6:00 只播紧急通知。', { exact: false }).waitFor();
+    await page.getByText('现在是夜里，只播紧急通知。', { exact: false }).waitFor();
     const before = await notices();
     await button('发出').click({ force: true });
     await page.getByLabel('紧急，关系人身安全').check();

@@ -72,10 +72,10 @@ describe('the night', () => {
   });
 
   it('leaves emergencies, with a second word', () => {
-    expect(nightRule('notice', at(12))).toBe('free');
-    expect(nightRule('notice', at(23))).toBe('forbidden');
-    expect(nightRule('emergency', at(23))).toBe('confirm');
-    expect(nightRule('emergency', at(12))).toBe('free');
+    expect(nightRule('notice', false)).toBe('free');
+    expect(nightRule('notice', true)).toBe('forbidden');
+    expect(nightRule('emergency', true)).toBe('confirm');
+    expect(nightRule('emergency', false)).toBe('free');
   });
 });
 

@@ -92,15 +92,18 @@ export function mayStillPlay(play: Pick<Play, 'state'>, notice: Pick<Notice, 'st
   return !isOver(notice) && (name === 'waiting' || name === 'fetching') && notice.valid_until_ms !== null && now_ms < notice.valid_until_ms;
 }
 
-/** China keeps one time, and so does the night in which the villages sleep: 22:00 to 06:00. */
+/**
+ * The night in which villages sleep unless their county says otherwise, 22:00 to 06:00 by China's one time: what the page goes by
+ * until the hub has told it.
+ */
 export function isNight(now_ms: number): boolean {
   const hour = Math.floor(now_ms / 3_600_000 + 8) % 24;
   return hour >= 22 || hour < 6;
 }
 
 /** Whether a notice of this level must not be sent at this hour, and whether it needs a second word. */
-export function nightRule(level: NoticeLevel, now_ms: number): 'free' | 'confirm' | 'forbidden' {
-  if (!isNight(now_ms)) return 'free';
+export function nightRule(level: NoticeLevel, is_night: boolean): 'free' | 'confirm' | 'forbidden' {
+  if (!is_night) return 'free';
   return level === 'emergency' ? 'confirm' : 'forbidden';
 }
 
