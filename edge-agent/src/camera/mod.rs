@@ -223,6 +223,11 @@ impl Cameras {
         self.ask(|reply| Command::Watch { camera: camera.into(), quality, reply }).await?
     }
 
+    /// The smaller stream's pictures, if they flow at this moment: to be shown until those come that were asked for.
+    pub(crate) async fn stopgap(&self, camera: &str) -> Option<Watching> {
+        self.ask(|reply| Command::Stopgap { camera: camera.into(), reply }).await.ok().flatten()
+    }
+
     /// The newest picture as a JPEG of at most 256 kB.
     pub(crate) async fn snapshot(&self, camera: &str) -> Result<Vec<u8>, Refusal> {
         self.ask(|reply| Command::Snapshot { camera: camera.into(), reply }).await?

@@ -1,8 +1,10 @@
 //! What the configuration asks of this room: which streams to open, what to keep of them, and for how long.
 //!
 //! Every configured camera has one stream that is always open, because an alarm needs the thirty seconds before it and a
-//! technician needs to know that the camera works: the recorded one, or else the smaller one into memory. The other stream is
-//! opened while somebody watches it. A camera at a home is never written to disk without an alarm. Pure.
+//! technician needs to know that the camera works: the recorded one, or else the smaller one into memory. Where the large one is
+//! recorded the smaller one stands open beside it, as far as the recorder has sessions for that: it is what an alarm shows, and
+//! one that has to be opened first shows nothing before its next keyframe. Any other stream is opened while somebody watches it.
+//! A camera at a home is never written to disk without an alarm. Pure.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,6 +34,8 @@ pub(super) struct CameraPlan {
     pub(super) sub: Option<Address>,
     /// What is written to disk.
     pub(super) record: Option<Record>,
+    /// Whether the smaller stream stands open beside the large one that is recorded.
+    pub(super) sub_stands_by: bool,
 }
 
 /// How a camera is recorded.
@@ -58,6 +62,11 @@ impl CameraPlan {
             None if self.sub.is_some() => Quality::Sub,
             None => Quality::Main,
         }
+    }
+
+    /// Whether a stream is open even if nobody watches.
+    pub(super) fn stands(&self, quality: Quality) -> bool {
+        quality == self.standing() || (quality == Quality::Sub && self.sub_stands_by)
     }
 
     /// Where a stream is; the main one stands in where there is no other.
@@ -95,7 +104,22 @@ impl Plan {
                 None => tracing::error!(camera.id = camera.id, "a camera is configured whose address is none"),
             }
         }
+        plan.stand_by();
         plan
+    }
+
+    /// Decides which smaller streams stand open beside the recorded ones: the first cameras', while one session of their recorder
+    /// stays free for who watches and tries. A recorder whose limit nobody entered has sessions enough, or says so itself.
+    fn stand_by(&mut self) {
+        for (recorder, max) in &self.sessions_max {
+            let is_here = |camera: &&mut CameraPlan| camera.recorder == *recorder;
+            let mut taken = self.cameras.values_mut().filter(is_here).count();
+            for camera in self.cameras.values_mut().filter(is_here) {
+                let could = camera.sub.is_some() && camera.standing() == Quality::Main;
+                camera.sub_stands_by = could && (*max == 0 || taken + 1 < usize::from(*max));
+                taken += usize::from(camera.sub_stands_by);
+            }
+        }
     }
 }
 
@@ -121,7 +145,13 @@ fn planned(camera: &Camera, recorder: &Recorder) -> Option<CameraPlan> {
         configuration::Record::Main | configuration::Record::Sub => Some(Quality::Main),
     };
     let record = quality.map(|quality| Record { quality, limits });
-    Some(CameraPlan { recorder: camera.recorder_id.as_str().into(), main: address(&camera.main_path)?, sub, record })
+    Some(CameraPlan {
+        recorder: camera.recorder_id.as_str().into(),
+        main: address(&camera.main_path)?,
+        sub,
+        record,
+        sub_stands_by: false,
+    })
 }
 
 #[cfg(test)]
@@ -170,6 +200,23 @@ mod tests {
         assert_eq!(no_sub, Some((Quality::Main, Some(Quality::Main))));
         let home = kept(|camera, _| (camera.kind, camera.record) = (CameraKind::Home, Main));
         assert_eq!(home, Some((Quality::Sub, None)));
+    }
+
+    #[test]
+    fn the_smaller_stream_stands_by_where_the_recorder_has_a_session_left_over() {
+        let standing_by = |sessions_max, cameras: usize| {
+            let mut configuration = configured(|_, recorder| recorder.sessions_max = sessions_max);
+            let camera = configuration.cameras.remove(0);
+            configuration.cameras = (0..cameras).map(|i| Camera { id: format!("c{i}"), ..camera.clone() }).collect();
+            Plan::of(&configuration).cameras.values().filter(|camera| camera.stands(Quality::Sub)).count()
+        };
+        assert_eq!(standing_by(4, 1), 1, "main, sub, and two for who watches");
+        assert_eq!(standing_by(2, 1), 0, "the other session is for who watches");
+        assert_eq!(standing_by(8, 4), 3);
+        assert_eq!(standing_by(4, 6), 0);
+        assert_eq!(standing_by(0, 6), 6, "nobody entered a limit");
+        let plan = Plan::of(&configured(|camera, _| camera.kind = CameraKind::Home));
+        assert!(!plan.cameras["c1"].stands(Quality::Main), "a home's smaller stream is the only one");
     }
 
     #[test]

@@ -50,6 +50,7 @@ const SNAPSHOT_FRAMES_MAX: usize = 75;
 /// What the room is asked.
 pub(super) enum Command {
     Watch { camera: Arc<str>, quality: Quality, reply: oneshot::Sender<Result<Watching, Refusal>> },
+    Stopgap { camera: Arc<str>, reply: oneshot::Sender<Option<Watching>> },
     Snapshot { camera: Arc<str>, reply: oneshot::Sender<Result<Vec<u8>, Refusal>> },
     Read { camera: Arc<str>, from_ms: i64, to_ms: i64, reply: oneshot::Sender<Result<Reading, Refusal>> },
     Span { camera: Arc<str>, reply: oneshot::Sender<Option<(i64, i64)>> },
@@ -238,11 +239,11 @@ impl Room {
     }
 
     fn start(&mut self, id: &Arc<str>, plan: &CameraPlan, quality: Quality, group: Arc<SessionGroup>) {
-        let stands = plan.standing() == quality;
+        let stands = plan.stands(quality);
         let records = plan.record.is_some_and(|record| record.quality == quality);
         let address = plan.address(quality).clone();
         let shown = Rc::new(RefCell::new(Shown::new()));
-        shown.borrow_mut().ring.keep_past(stands && !records);
+        shown.borrow_mut().ring.keep_past(plan.standing() == quality && !records);
         let stream = Stream {
             guard: self.guard(&address),
             address,
@@ -274,6 +275,10 @@ impl Room {
     fn obey(&mut self, command: Command) {
         match command {
             Command::Watch { camera, quality, reply } => self.watch(&camera, quality, reply),
+            Command::Stopgap { camera, reply } => {
+                let running = self.streams.get(&(camera, Quality::Sub));
+                let _ = reply.send(running.and_then(|running| running.shown.borrow_mut().ring.watch()));
+            }
             Command::Snapshot { camera, reply } => self.snapshot(&camera, reply),
             Command::Read { camera, from_ms, to_ms, reply } => {
                 let _ = reply.send(self.read(&camera, from_ms, to_ms));

@@ -2,6 +2,9 @@
 //!
 //! The connection pushes back, and the camera's ring drops for who is slow. That alone would show a narrow line's viewers
 //! pictures that are seconds old, so what waited too long is left out as well, up to the next keyframe that is young.
+//!
+//! A large stream that has to be opened first shows nothing before its next keyframe, which may be ten seconds away. Until then
+//! the smaller one is shown, where it flows.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,17 +39,36 @@ impl Upload {
     /// Works until it is dropped, or the connection is.
     pub(super) async fn run(self, cameras: impl Cameras) {
         loop {
-            let reason = match cameras.watch(&self.camera, self.quality).await {
-                Ok(mut watching) => match self.pass_on(&mut watching).await {
+            let reason = match self.begin(&cameras).await {
+                Ok(Ok(mut watching)) => match self.pass_on(&mut watching).await {
                     Ok(()) => "no_such_stream: the camera is configured no more".to_owned(),
                     Err(LineGone) => return,
                 },
-                Err(reason) => reason,
+                Ok(Err(reason)) => reason,
+                Err(LineGone) => return,
             };
             if self.say(&GatewayMessage::Stopped { stream: self.stream, reason: clipped(&reason) }).await.is_err() {
                 return;
             }
             self.clock.until(Some(self.clock.mono_ms() + RETRY_MS)).await;
+        }
+    }
+
+    /// Waits for the stream's first picture, and passes on the smaller one's meanwhile.
+    async fn begin<C: Cameras>(&self, cameras: &C) -> Result<Result<C::Watching, String>, LineGone> {
+        let wanted = cameras.watch(&self.camera, self.quality);
+        let meanwhile = async {
+            if self.quality == Quality::Main
+                && let Some(mut small) = cameras.stopgap(&self.camera).await
+            {
+                self.pass_on(&mut small).await?;
+            }
+            std::future::pending().await
+        };
+        tokio::select! {
+            biased;
+            watching = wanted => Ok(watching),
+            gone = meanwhile => gone,
         }
     }
 

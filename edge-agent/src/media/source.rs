@@ -16,6 +16,9 @@ pub(crate) trait Cameras: Clone + 'static {
     /// Begins to watch. The first picture is a key, as young as there is one.
     fn watch(&self, camera: &str, quality: Quality) -> impl Future<Output = Result<Self::Watching, String>>;
 
+    /// The smaller stream, if it flows at this moment: shown until the large one does.
+    fn stopgap(&self, camera: &str) -> impl Future<Output = Option<Self::Watching>>;
+
     /// Begins to read a recording, from the keyframe at or before `from_ms`. It is over when the pieces end, and given up when
     /// they are dropped.
     fn read(

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::io::DuplexStream;
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, Notify, mpsc};
 use tokio::task::LocalSet;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::Role;
@@ -27,6 +27,8 @@ const KEEP: Keep = Keep { lease_ms: 1_000, idle_ms: 500 };
 #[derive(Clone)]
 struct Village {
     pictures: Arc<Mutex<mpsc::Receiver<Arc<Frame>>>>,
+    /// Told when the large stream of the camera that sleeps has its first picture.
+    opens: Arc<Notify>,
 }
 
 struct Stream(Arc<Mutex<mpsc::Receiver<Arc<Frame>>>>);
@@ -37,8 +39,16 @@ impl Cameras for Village {
     async fn watch(&self, camera: &str, _: Quality) -> Result<Stream, String> {
         match camera {
             "gate" => Ok(Stream(self.pictures.clone())),
+            "asleep" => {
+                self.opens.notified().await;
+                Ok(Stream(self.pictures.clone()))
+            }
             _ => Err("refused: wrong password".to_owned()),
         }
+    }
+
+    async fn stopgap(&self, camera: &str) -> Option<Stream> {
+        (camera == "asleep").then(|| Stream(self.pictures.clone()))
     }
 
     async fn read(&self, _: &str, _: Quality, from_ms: i64, to_ms: i64) -> Result<mpsc::Receiver<Piece>, String> {
@@ -68,6 +78,7 @@ struct Hub {
     socket: WebSocketStream<DuplexStream>,
     camera: mpsc::Sender<Arc<Frame>>,
     calls: mpsc::Sender<Vec<u8>>,
+    opens: Arc<Notify>,
     clock: Clock,
 }
 
@@ -78,8 +89,11 @@ fn bytes(message: &HubMessage<'_>) -> Vec<u8> {
 }
 
 fn leases(wanted: &[(u32, &str)]) -> Vec<u8> {
-    let wanted: Vec<_> =
-        wanted.iter().map(|&(stream, camera)| Lease { stream, camera, quality: Quality::Sub }).collect();
+    leases_of(Quality::Sub, wanted)
+}
+
+fn leases_of(quality: Quality, wanted: &[(u32, &str)]) -> Vec<u8> {
+    let wanted: Vec<_> = wanted.iter().map(|&(stream, camera)| Lease { stream, camera, quality }).collect();
     let mut buffer = [0; Leases::BYTES_MAX];
     bytes(&HubMessage::Leases(Leases::write(&wanted, &mut buffer).unwrap()))
 }
@@ -121,14 +135,15 @@ fn story<F: Future<Output = ()>>(call: Vec<u8>, tell: impl FnOnce(Hub) -> F) -> 
         let clock = Clock::start();
         let (camera, pictures) = mpsc::channel(100);
         let (calls, inbox) = mpsc::channel(8);
-        let cameras = Village { pictures: Arc::new(Mutex::new(pictures)) };
+        let opens = Arc::<Notify>::default();
+        let cameras = Village { pictures: Arc::new(Mutex::new(pictures)), opens: opens.clone() };
         let (ours, theirs) = tokio::io::duplex(64 * 1024);
         let gateway = tokio::task::spawn_local(async move {
             let socket = WebSocketStream::from_raw_socket(ours, Role::Client, None).await;
             Link { cameras, clock, keep: KEEP, calls: inbox }.serve(socket, &call).await.ok()
         });
         let socket = WebSocketStream::from_raw_socket(theirs, Role::Server, None).await;
-        tell(Hub { socket, camera, calls, clock }).await;
+        tell(Hub { socket, camera, calls, opens, clock }).await;
         tokio::time::timeout(PATIENCE, gateway).await.expect("the connection ends").unwrap()
     })
 }
@@ -153,6 +168,31 @@ fn a_called_stream_flows_and_ends_with_its_lease() {
         drop(hub.calls);
     });
     assert_eq!(ended, Some("nothing is wanted any more"));
+}
+
+#[test]
+fn the_small_stream_is_shown_until_the_large_one_has_a_picture() {
+    story(leases_of(Quality::Main, &[(7, "asleep")]), |mut hub| async move {
+        for number in 1..=2 {
+            if number == 2 {
+                hub.opens.notify_one();
+            }
+            hub.picture(number, true, 0).await;
+            let track = hub.heard().await.unwrap();
+            let track = GatewayMessage::parse(&track);
+            assert!(
+                matches!(track, Ok(GatewayMessage::Track { stream: 7, .. })),
+                "each begins with its own: {track:?}"
+            );
+            let frame = hub.heard().await.unwrap();
+            let Ok(GatewayMessage::Frame(FrameView { stream: 7, decode_90k, .. })) = GatewayMessage::parse(&frame)
+            else {
+                panic!("{frame:?}")
+            };
+            assert_eq!(decode_90k, number);
+        }
+        drop(hub.calls);
+    });
 }
 
 #[test]

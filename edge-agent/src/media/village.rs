@@ -33,8 +33,11 @@ impl Cameras for camera::Cameras {
     type Watching = Stream;
 
     async fn watch(&self, camera: &str, quality: Quality) -> Result<Stream, String> {
-        let watching = Self::watch(self, camera, quality).await.map_err(|refusal| said(&refusal))?;
-        Ok(Stream { group: watching.gop.into_iter(), frames: watching.frames })
+        Self::watch(self, camera, quality).await.map(Stream::from).map_err(|refusal| said(&refusal))
+    }
+
+    async fn stopgap(&self, camera: &str) -> Option<Stream> {
+        Self::stopgap(self, camera).await.map(Stream::from)
     }
 
     /// A camera is kept in one quality, which serves both.
@@ -62,6 +65,12 @@ impl Cameras for camera::Cameras {
             Err(_) => json!({ "error": "not_understood" }),
         };
         answer.to_string().into_bytes()
+    }
+}
+
+impl From<camera::Watching> for Stream {
+    fn from(watching: camera::Watching) -> Self {
+        Self { group: watching.gop.into_iter(), frames: watching.frames }
     }
 }
 
