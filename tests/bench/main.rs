@@ -27,6 +27,7 @@ mod presses;
 mod process;
 mod provision;
 mod report;
+mod viewers;
 
 use std::io::Write as _;
 use std::path::PathBuf;

@@ -3,12 +3,12 @@
  * clock painted into it (`tests/devices/face.rs`), how soon the first live one comes, and whether it
  * ever stops. Takes one JSON argument, prints one JSON line.
  *
- *   node live-bench.mjs '{"url":…,"username":…,"password":…,"camera":…,"seconds":60,"starts":20,"crowd":100}'
+ *   node live-bench.mjs '{"url":…,"username":…,"password":…,"camera":…,"seconds":60,"starts":20}'
  */
 import { createRequire } from 'node:module';
 import { launch, ROOT } from './harness.mjs';
 
-const wishes = { quality: 'main', seconds: 60, starts: 0, crowd: 0, cycle_ms: 10_000, frame_ms: 40, ...JSON.parse(process.argv[2]) };
+const wishes = { quality: 'main', seconds: 60, starts: 0, cycle_ms: 10_000, frame_ms: 40, ...JSON.parse(process.argv[2]) };
 
 /** The player as pages have it, in one script that can be put into any page. */
 async function player() {
@@ -85,29 +85,6 @@ async function watch({ path, seconds, cycle_ms, frame_ms, until_live_ms }) {
   });
 }
 
-/** Inside the page: so many more viewers of the same camera, who take pictures and show none; how many each was sent. */
-async function crowd({ path, count, seconds }) {
-  const address = new URL(path, location.href);
-  address.protocol = 'ws:';
-  const viewers = await Promise.all(
-    Array.from({ length: count }, async () => {
-      const viewer = { pictures: 0, socket: new WebSocket(address) };
-      viewer.socket.binaryType = 'arraybuffer';
-      viewer.socket.onmessage = ({ data }) => {
-        if (typeof data !== 'string') viewer.pictures += 1;
-      };
-      await new Promise((resolve) => (viewer.socket.onopen = resolve));
-      return viewer;
-    }),
-  );
-  await new Promise((resolve) => setTimeout(resolve, 2_000));
-  const before = viewers.map((viewer) => viewer.pictures);
-  await new Promise((resolve) => setTimeout(resolve, seconds * 1_000));
-  const sent = viewers.map((viewer, at) => viewer.pictures - before[at]);
-  for (const { socket } of viewers) socket.close();
-  return { fewest: Math.min(...sent), most: Math.max(...sent) };
-}
-
 const quantile = (values, part) => {
   const sorted = values.toSorted((a, b) => a - b);
   return sorted.length === 0 ? null : sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))];
@@ -145,10 +122,7 @@ try {
     firsts.push(first_picture_ms ?? 15_000);
     await opened.waitForTimeout(200 + Math.random() * 1_000);
   }
-  // The crowd has a page of its own, whose work is not the player's.
-  const others = wishes.crowd > 0 ? (await page()).evaluate(crowd, { ...asked, count: wishes.crowd }) : null;
   const long = wishes.seconds > 0 ? await opened.evaluate(watch, asked) : null;
-  const crowded = await others;
   const figures = {
     first_picture_ms: { p50: quantile(firsts, 0.5), p95: quantile(firsts, 0.95), starts: firsts.length },
     latency_ms: long && { p50: quantile(long.ages_ms, 0.5), p95: quantile(long.ages_ms, 0.95), max: quantile(long.ages_ms, 1), pictures: long.ages_ms.length },
@@ -157,7 +131,6 @@ try {
     lead_ms: (long?.figures.lead_s ?? 0) * 1_000,
     longest_still_ms: long?.longest_still_ms ?? 0,
     unread: long?.wrong ?? 0,
-    crowd: crowded,
     last: long?.last ?? null,
   };
   process.stdout.write(`${JSON.stringify(figures)}\n`);

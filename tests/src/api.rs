@@ -101,12 +101,33 @@ impl Api {
     /// # Errors
     /// No answer.
     pub async fn web_socket(&self, path: &str) -> Result<StatusCode> {
-        let request = self.client.get(format!("{}{path}", self.base)).header("origin", &self.base);
+        Ok(self.web_socket_from(path, Some(&self.base)).await?.status())
+    }
+
+    /// Opens a WebSocket as a page of the hub's own does. What comes are the frames of RFC 6455.
+    ///
+    /// # Errors
+    /// No answer, or a refusal.
+    pub async fn web_socket_open(&self, path: &str) -> Result<reqwest::Upgraded> {
+        let response = self.web_socket_from(path, Some(&self.base)).await?;
+        ensure!(response.status() == StatusCode::SWITCHING_PROTOCOLS, "{path} answered {}", response.status());
+        Ok(response.upgrade().await?)
+    }
+
+    /// Asks for a WebSocket as a page from somewhere does; `None`: as no page does.
+    ///
+    /// # Errors
+    /// No answer.
+    pub async fn web_socket_from(&self, path: &str, origin: Option<&str>) -> Result<Response> {
+        let mut request = self.client.get(format!("{}{path}", self.base));
+        if let Some(origin) = origin {
+            request = request.header("origin", origin);
+        }
         let request = request.header("connection", "upgrade").header("upgrade", "websocket");
         // The key is the specification's own example (RFC 6455).
         let request =
             request.header("sec-websocket-version", "13").header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
-        Ok(request.send().await.with_context(|| format!("no answer from {}{path}", self.base))?.status())
+        request.send().await.with_context(|| format!("no answer from {}{path}", self.base))
     }
 
     /// Follows the change log, after the given sequence or from now on.
