@@ -11,6 +11,7 @@
 //! connection (`request.rs`), as far as who asked can take them. Nothing of it is stored here. Who may look is decided by
 //! [`access`](super::access), when a socket is opened and again while it is open (`http.rs`, `viewing.rs`, `playback.rs`).
 
+mod catch_up;
 mod gateway_socket;
 mod http;
 mod playback;

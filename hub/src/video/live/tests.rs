@@ -17,6 +17,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The body of an `avcC` box: high profile, level 4.0, one parameter set of each kind.
 const AVCC: [u8; 19] = [1, 0x64, 0, 0x28, 0xff, 0xe1, 0, 4, 0x67, 0x64, 0, 0x28, 1, 0, 4, 0x68, 0xee, 0x3c, 0x80];
 
+/// By this gateway's clock nothing is ever old.
+const AHEAD_MS: i64 = 1 << 45;
+
 fn site() -> SiteId {
     SiteId::from_known("g7")
 }
@@ -52,9 +55,13 @@ impl Gateway {
     }
 
     fn frame(&self, stream: u32, number: u64, key: bool) {
+        self.picture(stream, number, key, AHEAD_MS + number as i64);
+    }
+
+    fn picture(&self, stream: u32, number: u64, key: bool, captured_ms: i64) {
         let decode_90k = 1_000_000 + number * 3_600;
         let data = b"\0\0\0\x01\x65";
-        let frame = FrameView { stream, key, decode_90k, composition_90k: 0, captured_ms: number as i64, data };
+        let frame = FrameView { stream, key, decode_90k, composition_90k: 0, captured_ms, data };
         assert!(self.say(GatewayMessage::Frame(frame)));
     }
 }
@@ -68,10 +75,10 @@ async fn next(subscription: &mut Subscription) -> Signal {
     tokio::time::timeout(PATIENCE, subscription.next()).await.expect("something comes")
 }
 
-/// When the pictures were captured that this signal carries.
+/// The number of the last picture that this signal carries.
 fn captured(signal: &Signal) -> i64 {
     match signal {
-        Signal::Picture(picture) | Signal::Group(_, picture) => picture.captured_ms,
+        Signal::Picture(picture) | Signal::Group(_, picture) => picture.captured_ms - AHEAD_MS,
         other => panic!("no picture: {other:?}"),
     }
 }
@@ -103,7 +110,7 @@ async fn two_viewers_are_one_upload_and_each_begins_with_a_keyframe() {
     assert_eq!(relay.stats().viewers, 2);
     assert!(matches!(next(&mut second).await, Signal::Track(_)));
     let Signal::Group(bytes, last) = next(&mut second).await else { panic!("no group") };
-    assert_eq!(last.captured_ms, 4);
+    assert_eq!(last.captured_ms, AHEAD_MS + 4);
     assert_eq!(tongluo_protocols::media::mp4::fragments(&bytes).count(), 3);
     gateway.frame(*stream, 5, false);
     assert_eq!(captured(&next(&mut second).await), 5, "nothing is missing or doubled");
@@ -116,6 +123,41 @@ async fn two_viewers_are_one_upload_and_each_begins_with_a_keyframe() {
     relay.inner.due_calls(clock::instant() + Duration::from_secs(10));
     assert_eq!(gateway.leases().await.len(), 1, "what nobody watches any more ends");
     assert!(tokio::time::timeout(Duration::from_millis(1), third.next()).await.is_err());
+}
+
+#[tokio::test]
+async fn the_group_under_way_comes_in_one_piece_however_many_wait() {
+    clock::testing::stop();
+    let relay = Relay::new();
+    let mut first = relay.watch(&site(), "gate", Quality::Sub).unwrap();
+    let mut gateway = Gateway::connect(&relay);
+    let stream = gateway.leases().await[0].0;
+    gateway.track(stream, &AVCC);
+    let now_ms = clock::utc_ms();
+    let rush = |from: u64, to: u64| {
+        for number in from..to {
+            gateway.picture(stream, number, number == 0, now_ms - 10_000 + 40 * number as i64);
+        }
+    };
+    rush(0, 100);
+    let mut second = relay.watch(&site(), "gate", Quality::Sub).unwrap();
+    rush(100, 250);
+    for viewer in [&mut first, &mut second] {
+        assert!(matches!(next(viewer).await, Signal::Track(_)));
+        let Signal::Group(bytes, last) = next(viewer).await else { panic!("no group") };
+        let until_ms = last.captured_ms - now_ms + 10_000;
+        let pictures = tongluo_protocols::media::mp4::fragments(&bytes).count() as i64;
+        assert_eq!(pictures, until_ms / 40 + 1, "from its keyframe on, without a hole");
+        assert!(until_ms >= 9_800, "it ends with what is young: {until_ms}");
+    }
+    gateway.picture(stream, 250, false, now_ms);
+    for viewer in [&mut first, &mut second] {
+        while let Signal::Picture(picture) = next(viewer).await {
+            if picture.captured_ms == now_ms {
+                break;
+            }
+        }
+    }
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tongluo_protocols::media::mp4::{Sample, Track, fragment, init_segment};
 use tongluo_protocols::media::{FrameView, Quality};
 
+use super::catch_up::CatchUp;
 use super::timeline::{Place, Timeline};
 
 /// Signals that a viewer may fall behind: two and a half seconds at 25 pictures a second. At the bound it jumps to the
@@ -130,6 +131,7 @@ struct Shared {
     group_bytes: usize,
     /// Nothing is passed on before a keyframe of the present track.
     wants_key: bool,
+    catch_up: CatchUp,
     state: Option<StreamState>,
     sender: broadcast::Sender<Signal>,
 }
@@ -143,6 +145,7 @@ impl Upload {
             group: Vec::new(),
             group_bytes: 0,
             wants_key: true,
+            catch_up: CatchUp::Begins,
             state: None,
             sender: broadcast::Sender::new(BEHIND_MAX),
         };
@@ -186,11 +189,22 @@ impl Upload {
         }
         let Some(picture) = shared.mux(frame, hub_ms) else { return };
         self.counters.frames.fetch_add(1, Ordering::Relaxed);
-        shared.wants_key = false;
+        if std::mem::replace(&mut shared.wants_key, false) {
+            shared.catch_up = CatchUp::Begins;
+        }
         shared.state = None;
         let picture = Arc::new(picture);
         shared.keep(&picture, &self.counters);
-        let _ = shared.sender.send(Signal::Picture(picture));
+        let was_behind = shared.catch_up.is_behind();
+        if shared.catch_up.holds(picture.captured_ms, hub_ms) {
+            return;
+        }
+        // A group that was too long to be kept is not passed on: viewers wait for the next keyframe.
+        let signal = match was_behind && !shared.group.is_empty() {
+            true => Signal::Group(joined(&shared.group), picture),
+            false => Signal::Picture(picture),
+        };
+        let _ = shared.sender.send(signal);
     }
 
     /// Nothing comes at the moment, and why. What was under way cannot be continued.
@@ -212,11 +226,13 @@ impl Upload {
         let shared = self.shared();
         let mut first = VecDeque::new();
         first.extend(shared.track.clone().map(Signal::Track));
-        first.extend(shared.group.last().map(|last| Signal::Group(joined(&shared.group), Arc::clone(last))));
+        // What is held comes in one piece, soon.
+        let group = &shared.group[..if shared.catch_up.is_behind() { 0 } else { shared.group.len() }];
+        first.extend(group.last().map(|last| Signal::Group(joined(group), Arc::clone(last))));
         first.extend(shared.state.clone().map(Signal::State));
         Subscription {
             first,
-            wants_key: shared.group.is_empty(),
+            wants_key: group.is_empty(),
             track: shared.track.clone(),
             receiver: shared.sender.subscribe(),
             upload: Arc::clone(self),
@@ -322,7 +338,10 @@ impl Subscription {
                     self.track = Some(Arc::clone(&track));
                     return Signal::Track(track);
                 }
-                Ok(signal) => return signal,
+                Ok(signal) => {
+                    self.wants_key &= !matches!(signal, Signal::Group(..));
+                    return signal;
+                }
                 Err(RecvError::Lagged(_)) => {
                     self.upload.counters.viewer_jumps.fetch_add(1, Ordering::Relaxed);
                     self.wants_key = true;
