@@ -152,8 +152,9 @@ export function createEyes({ state, emit, problem, nextId }) {
 
   function export_(camera, body, person) {
     const one = {
-      id: `x${nextId()}`, camera_id: camera.id, state: 'running', progress_percent: 0, bytes: null, sha256: null, reason: body.reason,
-      requested_by: person.display_name, from_ms: body.from_ms, to_ms: body.to_ms, failure: null,
+      id: `x${nextId()}`, site_id: camera.site_id, region_code: camera.region_code, camera_id: camera.id, camera_name: camera.name,
+      state: 'running', progress_percent: 0, from_ms: body.from_ms, to_ms: body.to_ms, gaps: [], shortened: null, reason: body.reason,
+      requested_by: person.display_name, bytes: null, sha256: null, failure: null, created_ms: Date.now(), expires_ms: Date.now() + 168 * HOUR,
     };
     exports_.set(one.id, one);
     const timer = setInterval(() => {
@@ -161,7 +162,8 @@ export function createEyes({ state, emit, problem, nextId }) {
       one.progress_percent = Math.min(100, one.progress_percent + 12);
       if (one.progress_percent === 100) {
         const bytes = film(CLIP_S);
-        Object.assign(one, { state: 'ready', bytes: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') });
+        const gaps = [{ from_ms: one.to_ms - 9_000, to_ms: one.to_ms - 5_000 }];
+        Object.assign(one, { state: 'ready', gaps, bytes: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') });
       }
     }, 400);
     timer.unref();

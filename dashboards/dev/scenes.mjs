@@ -78,10 +78,10 @@ const PEOPLE = {
   jishuyuan: ['technician', '赵师傅', '411728'],
 };
 const RIGHTS = {
-  operator: ['alarm.handle', 'broadcast.send'],
+  operator: ['alarm.handle', 'broadcast.send', 'recording.export'],
   village_head: ['alarm.handle', 'broadcast.send'],
   technician: ['site.manage'],
-  administrator: ['alarm.handle', 'broadcast.send', 'site.manage', 'user.manage', 'audit.read', 'region.manage'],
+  administrator: ['alarm.handle', 'broadcast.send', 'site.manage', 'user.manage', 'audit.read', 'region.manage', 'recording.export'],
 };
 
 function person(username, now) {

@@ -41,6 +41,8 @@ pub enum Right {
     AuditRead,
     /// Import regions.
     RegionManage,
+    /// Take stretches of recordings out of a village, and fetch what was taken out.
+    RecordingExport,
 }
 
 impl Role {
@@ -72,8 +74,10 @@ impl Role {
                 Right::UserManage,
                 Right::AuditRead,
                 Right::RegionManage,
+                Right::RecordingExport,
             ],
-            Self::Operator | Self::VillageHead => &[Right::AlarmHandle, Right::BroadcastSend],
+            Self::Operator => &[Right::AlarmHandle, Right::BroadcastSend, Right::RecordingExport],
+            Self::VillageHead => &[Right::AlarmHandle, Right::BroadcastSend],
             Self::Technician => &[Right::SiteManage],
         }
     }
@@ -89,6 +93,7 @@ impl Right {
             Self::UserManage => "user.manage",
             Self::AuditRead => "audit.read",
             Self::RegionManage => "region.manage",
+            Self::RecordingExport => "recording.export",
         }
     }
 }

@@ -5,6 +5,7 @@ mod cameras;
 mod configuration;
 mod enrolment;
 mod evidence;
+mod exports;
 mod house;
 mod outage;
 mod press;

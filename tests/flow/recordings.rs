@@ -152,7 +152,7 @@ async fn spans(api: &Api, camera: &str, from_ms: i64, to_ms: i64) -> Result<Vec<
 }
 
 /// The first and the last moment of what was recorded since `since_ms`.
-async fn recorded_ms(api: &Api, camera: &str, since_ms: i64) -> Result<(i64, i64)> {
+pub(crate) async fn recorded_ms(api: &Api, camera: &str, since_ms: i64) -> Result<(i64, i64)> {
     wait::until("something to be recorded", async || {
         let now_ms = clock::utc_ms();
         let spans = spans(api, camera, since_ms.max(now_ms - 3_600_000), now_ms).await?;

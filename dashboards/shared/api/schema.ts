@@ -159,6 +159,26 @@ export interface paths {
         patch: operations["change_camera"];
         trace?: never;
     };
+    "/api/v1/cameras/{id}/exports": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Take a stretch of a recording out of its village, as an MP4 with its hash. Made in the background; look at it with its id, or
+         *     follow events of kind `export`.
+         */
+        post: operations["create_export"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/cameras/{id}/live": {
         parameters: {
             query?: never;
@@ -296,6 +316,58 @@ export interface paths {
         };
         /** A picture or a clip of a press; `Range` is understood. */
         get: operations["evidence_file"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/exports": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What was taken out in the viewer's region. */
+        get: operations["list_exports"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/exports/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One export: how far it is, what is missing of it, its hash. */
+        get: operations["export"];
+        put?: never;
+        post?: never;
+        /** Cancel an export that is being made, or give up the file of one that is ready. */
+        delete: operations["cancel_export"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/exports/{id}/file": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The film of an export that is ready; `Range` is understood. Each download is in the audit trail. */
+        get: operations["export_file"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1365,6 +1437,106 @@ export interface components {
              * @description When the content was at the hub.
              */
             received_ms?: number | null;
+        };
+        /** @description A stretch to be taken out. */
+        ExportCreate: {
+            /**
+             * Format: int64
+             * @description UTC milliseconds of the gateway's clock; the film begins with the keyframe before it.
+             */
+            from_ms: number;
+            /**
+             * Format: int64
+             * @description At most half an hour later, and not in the future.
+             */
+            to_ms: number;
+            /** @description Why; goes into the file and the audit trail. */
+            reason: string;
+        };
+        /** @description A stretch without pictures. */
+        ExportGap: {
+            /**
+             * Format: int64
+             * @description UTC milliseconds of the gateway's clock.
+             */
+            from_ms: number;
+            /**
+             * Format: int64
+             * @description UTC milliseconds of the gateway's clock.
+             */
+            to_ms: number;
+        };
+        /** @description A stretch taken out of a recording; ids sort by the time it was asked for. */
+        ExportId: string;
+        /** @description Exports, as of one moment of the change log. */
+        ExportPage: {
+            /**
+             * Format: int64
+             * @description Sequence of the change log at which this was read.
+             */
+            sequence: number;
+            /** @description The newest first; at most 100. */
+            exports: components["schemas"]["ExportView"][];
+        };
+        /** @description A stretch of a recording that somebody took out, or is taking. Times are UTC milliseconds. */
+        ExportView: {
+            /** @description Opaque; sorts by time. */
+            id: components["schemas"]["ExportId"];
+            /** @description Where. */
+            site_id: components["schemas"]["SiteId"];
+            /** @description That site's region. */
+            region_code: components["schemas"]["RegionCode"];
+            /** @description The camera, which may have been deleted since. */
+            camera_id: components["schemas"]["CameraId"];
+            /** @description What it was called then. */
+            camera_name: string;
+            /** @description `running`, `ready`, `failed`, `cancelled` or `expired` (the file is kept no longer). */
+            state: string;
+            /**
+             * Format: int64
+             * @description How far it is.
+             */
+            progress_percent: number;
+            /**
+             * Format: int64
+             * @description The beginning that was asked for; the film begins with the keyframe before it.
+             */
+            from_ms: number;
+            /**
+             * Format: int64
+             * @description The end that was asked for.
+             */
+            to_ms: number;
+            /** @description What of that was not recorded, or did not go in; the film goes on without it. */
+            gaps: components["schemas"]["ExportGap"][];
+            /** @description Why the film ends early: `too_large` or `other_form`; null: it does not. */
+            shortened?: string | null;
+            /** @description Why it was taken out. */
+            reason: string;
+            /** @description Who asked for it. */
+            requested_by: string;
+            /**
+             * Format: int64
+             * @description How many bytes the file has.
+             */
+            bytes?: number | null;
+            /** @description SHA-256 of the file, hexadecimal. */
+            sha256?: string | null;
+            /**
+             * @description Why it failed, as a stable word: `gateway_offline`, `line_lost`, `timed_out`, `not_allowed`, `not_recorded`, `interrupted`, `no_room`;
+             *     others may come.
+             */
+            failure?: string | null;
+            /**
+             * Format: int64
+             * @description When it was asked for.
+             */
+            created_ms: number;
+            /**
+             * Format: int64
+             * @description When the file goes.
+             */
+            expires_ms: number;
         };
         /** @description A fault; ids sort by the time they were first seen. */
         FaultId: string;
@@ -2818,6 +2990,39 @@ export interface operations {
             };
         };
     };
+    create_export: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ExportCreate"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExportView"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
     live: {
         parameters: {
             query?: {
@@ -3103,6 +3308,131 @@ export interface operations {
         requestBody?: never;
         responses: {
             /** @description image/jpeg or video/mp4 */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": number[];
+                };
+            };
+            /** @description The range that was asked for */
+            206: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": number[];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    list_exports: {
+        parameters: {
+            query?: {
+                /** @description Only this camera's. */
+                camera_id?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExportPage"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    export: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ExportView"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    cancel_export: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    export_file: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description video/mp4 */
             200: {
                 headers: {
                     [name: string]: unknown;

@@ -17,7 +17,7 @@ export type Answer<Name extends keyof Schemas> = Whole<Schemas[Name]>;
 export type Language = Schemas['Language'];
 export type Role = Schemas['Role'];
 /** What a person may do; the hub gives them as text, and may know more than the pages. */
-export type Right = 'alarm.handle' | 'site.manage' | 'user.manage' | 'audit.read' | 'region.manage' | 'broadcast.send';
+export type Right = 'alarm.handle' | 'site.manage' | 'user.manage' | 'audit.read' | 'region.manage' | 'broadcast.send' | 'recording.export';
 export type Me = Answer<'Me'>;
 
 export type Region = Answer<'Region'>;

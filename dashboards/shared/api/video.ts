@@ -45,19 +45,6 @@ export interface Recordings {
   state: string | null;
 }
 
-export interface NewExport extends Span {
-  reason: string;
-  quality?: Quality;
-}
-
-export interface Export extends Span {
-  id: string;
-  camera_id: string;
-  state: 'running' | 'ready' | 'failed' | 'cancelled';
-  progress_percent: number;
-  bytes: number | null;
-  sha256: string | null;
-  reason: string;
-  requested_by: string;
-  failure: string | null;
-}
+export type NewExport = Schemas['ExportCreate'];
+/** `running`, `ready`, `failed`, `cancelled` or `expired`: its file is kept no longer. */
+export type Export = Answer<'ExportView'>;

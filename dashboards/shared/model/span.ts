@@ -6,7 +6,7 @@ const TOGETHER_MS = 2_000;
 /** Longest span that is looked at in one piece. */
 export const LOOK_MAX_MS = 24 * 3_600_000;
 /** Longest span that is exported in one file. */
-export const EXPORT_MAX_MS = 3_600_000;
+export const EXPORT_MAX_MS = 1_800_000;
 
 /** Spans in order, inside `within`, those that touch made one. */
 export function joined(spans: readonly Span[], within: Span): Span[] {
@@ -33,6 +33,10 @@ export function gapsOf(spans: readonly Span[], within: Span): Span[] {
   }
   if (within.to_ms - at > TOGETHER_MS) gaps.push({ from_ms: at, to_ms: within.to_ms });
   return gaps;
+}
+
+export function secondsOf(spans: readonly Span[]): number {
+  return Math.round(spans.reduce((sum, { from_ms, to_ms }) => sum + to_ms - from_ms, 0) / 1_000);
 }
 
 export function minutesOf(spans: readonly Span[]): number {

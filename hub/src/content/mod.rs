@@ -172,6 +172,23 @@ impl Content {
         Ok(Draft { content, media_type, audience, path, file, sha256: Sha256::new(), bytes: 0 })
     }
 
+    /// A file without a name, for what is written before it is known how it begins. It goes when it is dropped, and with the
+    /// process.
+    ///
+    /// # Errors
+    /// There is no room, or the file cannot be made.
+    pub async fn scratch(&self) -> anyhow::Result<File> {
+        self.room_for(0)?;
+        let path = self.0.shelf.own(&ids::opaque());
+        let folder = path.parent().context("a scratch file lies in a folder")?;
+        tokio::fs::create_dir_all(folder).await.with_context(|| format!("cannot make {}", folder.display()))?;
+        let mut options = tokio::fs::OpenOptions::new();
+        let file = options.read(true).write(true).create_new(true).open(&path).await;
+        let file = file.with_context(|| format!("cannot write {}", path.display()))?;
+        tokio::fs::remove_file(&path).await.with_context(|| format!("cannot remove {}", path.display()))?;
+        Ok(file)
+    }
+
     /// Counts for `/metrics`: contents and their bytes.
     ///
     /// # Errors

@@ -37,7 +37,7 @@ const STREAMS_MAX: usize = 4_000;
 /// A change to be written to the log.
 #[derive(Clone, Debug)]
 pub struct Draft {
-    /// `alarm`, `site`, `device`, `fault`, `camera`, `evidence`, `speaker` or `notice`.
+    /// `alarm`, `site`, `device`, `fault`, `camera`, `evidence`, `export`, `speaker` or `notice`.
     pub kind: &'static str,
     /// Who may see it: people of this region and of those above it.
     pub region: RegionCode,
@@ -52,7 +52,7 @@ pub struct Draft {
 pub struct Event {
     /// Position in the log, from 1.
     pub sequence: i64,
-    /// `alarm`, `site`, `device`, `fault`, `camera`, `evidence`, `speaker` or `notice`.
+    /// `alarm`, `site`, `device`, `fault`, `camera`, `evidence`, `export`, `speaker` or `notice`.
     pub kind: String,
     /// Who may see it.
     pub region: RegionCode,

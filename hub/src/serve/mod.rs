@@ -160,6 +160,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         content: content.clone(),
         relay: relay.clone(),
         evidence_days: config.video.evidence_days,
+        exports: crate::video::Exports::default(),
     };
     let rooms = Rooms {
         alarm: AlarmRoom { store: store.clone(), live: live.clone() },

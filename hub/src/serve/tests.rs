@@ -103,6 +103,16 @@ fn classification() -> Vec<Classified> {
         route(&delete, "/api/v1/cameras/{id}", right(Right::SiteManage), None),
         route(&get, "/api/v1/cameras/{id}/live", Session, None),
         route(&get, "/api/v1/cameras/{id}/playback", Session, None),
+        route(
+            &post,
+            "/api/v1/cameras/{id}/exports",
+            right(Right::RecordingExport),
+            Some(json!({"from_ms": 1000, "to_ms": 5000, "reason": "核对"})),
+        ),
+        route(&get, "/api/v1/exports", right(Right::RecordingExport), None),
+        route(&get, "/api/v1/exports/{id}", right(Right::RecordingExport), None),
+        route(&delete, "/api/v1/exports/{id}", right(Right::RecordingExport), None),
+        route(&get, "/api/v1/exports/{id}/file", right(Right::RecordingExport), None),
         route(&post, "/api/v1/sounds", right(Right::BroadcastSend), None),
         route(&post, "/api/v1/sounds/speech", right(Right::BroadcastSend), Some(json!({"text": "停水通知"}))),
         route(&get, "/api/v1/sounds/{sha256}", Session, None),
@@ -172,6 +182,7 @@ impl County {
             content: content.clone(),
             relay: crate::video::live::Relay::new(),
             evidence_days: 90,
+            exports: crate::video::Exports::default(),
         };
         let orders = Orders::new(Arc::clone(&authority), Outbox::new());
         let voice = VoiceRoom::new(store.clone(), content.clone(), Arc::new(Espeak::new("espeak-ng".into())));
@@ -228,6 +239,9 @@ impl County {
             "insert into evidence (id, site_id, region_code, press_id, camera_id, camera_name, home, kind, state, from_ms, \
              to_ms, told_ms, expires_ms) values ($1, $1, $2, $1, $1, $3, 0, 'clip', 'saved', 0, 0, 0, 0) \
              on conflict do nothing",
+            "insert into export (id, site_id, region_code, camera_id, camera_name, home, quality, from_ms, to_ms, reason, \
+             requested_by, account_id, state, progress_percent, created_ms, expires_ms) \
+             values ($1, $1, $2, $1, $3, 0, 'main', 0, 1, '', $3, $1, 'ready', 100, 0, 0) on conflict do nothing",
             "insert into recorder (id, site_id, host, port, sessions_max, created_ms) \
              values ($1, $1, $2 || $3, 554, 4, 0) on conflict do nothing",
             "insert into camera (id, site_id, recorder_id, name, kind, main_path, place, record, days_max, bytes_max, \

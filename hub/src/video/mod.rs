@@ -17,6 +17,7 @@ mod camera;
 mod configuration;
 mod evidence;
 mod evidence_file;
+mod export;
 mod health;
 mod http;
 pub mod live;
@@ -43,6 +44,7 @@ pub use access::{CameraAccess, access};
 pub use camera::{CameraKind, RecordPolicy};
 pub use configuration::configuration_of;
 pub use evidence::{EvidenceView, HeardEvidence, take_evidence};
+pub use export::Exports;
 pub use look::{Look, LookKind};
 pub use report::{HeardCamera, take_reports};
 pub use view::{CameraStateView, CameraView, StreamView};
@@ -62,11 +64,13 @@ pub struct VideoRoom {
     pub relay: live::Relay,
     /// How many days they are kept.
     pub evidence_days: u16,
+    /// Stretches of recordings that are being taken out.
+    pub exports: Exports,
 }
 
 /// The room's routes; whoever serves them adds the state.
 pub fn routes() -> OpenApiRouter<VideoRoom> {
-    http::routes().merge(asking::routes()).merge(alarm::routes()).merge(evidence_file::routes())
+    http::routes().merge(asking::routes()).merge(alarm::routes()).merge(evidence_file::routes()).merge(export::routes())
 }
 
 /// The source under which faults of a camera stand.

@@ -7,11 +7,11 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::health::{BELIEVED_MS, UNHEARD};
 use super::report::report;
-use super::{VideoRoom, evidence, view};
+use super::{VideoRoom, evidence, export, view};
 use crate::clock;
 use crate::fault;
 use crate::live::{self, Draft};
-use crate::store::{chunks, parameters};
+use crate::store::{Transaction, chunks, parameters};
 
 /// How often silence is looked for. Lists show it at once; this is for pages that are open.
 const LOOK_EVERY: Duration = Duration::from_secs(15);
@@ -25,6 +25,9 @@ impl VideoRoom {
     /// Runs for ever.
     pub async fn run(self) {
         let mut arrivals = self.content.arrivals();
+        if let Err(error) = self.interrupt_exports(clock::utc_ms()).await {
+            tracing::error!(%error, "Exports that the last life of this hub was making could not be ended");
+        }
         let mut looks: u32 = 0;
         loop {
             let arrived = tokio::time::timeout(LOOK_EVERY, arrivals.recv()).await;
@@ -49,7 +52,31 @@ impl VideoRoom {
         if is_thorough {
             self.arrived(now_ms, None).await?;
             while self.expire(now_ms).await? == ROWS_MAX {}
+            while self.expire_exports(now_ms).await? == ROWS_MAX {}
         }
+        Ok(())
+    }
+
+    /// Nobody goes on with exports that were being made when the hub ended.
+    pub(super) async fn interrupt_exports(&self, now_ms: i64) -> Result<(), sqlx::Error> {
+        let mut transaction = self.store.begin().await?;
+        let drafts = export::interrupt(&mut transaction).await?;
+        self.tell(transaction, now_ms, &drafts).await
+    }
+
+    /// Gives up the files of exports that were kept long enough. Returns how many.
+    pub(super) async fn expire_exports(&self, now_ms: i64) -> Result<i64, sqlx::Error> {
+        let mut transaction = self.store.begin().await?;
+        let drafts = export::expire(&mut transaction, now_ms, ROWS_MAX).await?;
+        self.tell(transaction, now_ms, &drafts).await?;
+        Ok(drafts.len() as i64)
+    }
+
+    /// Appends to the change log, commits, and wakes who follows it.
+    async fn tell(&self, mut transaction: Transaction, now_ms: i64, drafts: &[Draft]) -> Result<(), sqlx::Error> {
+        live::append(&mut transaction, now_ms, drafts).await?;
+        transaction.commit().await?;
+        self.live.notify();
         Ok(())
     }
 
@@ -58,9 +85,7 @@ impl VideoRoom {
         loop {
             let mut transaction = self.store.begin().await?;
             let drafts = evidence::settle(&mut transaction, sha256, ROWS_MAX).await?;
-            live::append(&mut transaction, now_ms, &drafts).await?;
-            transaction.commit().await?;
-            self.live.notify();
+            self.tell(transaction, now_ms, &drafts).await?;
             if (drafts.len() as i64) < ROWS_MAX {
                 return Ok(());
             }
@@ -71,9 +96,7 @@ impl VideoRoom {
     pub(super) async fn expire(&self, now_ms: i64) -> Result<i64, sqlx::Error> {
         let mut transaction = self.store.begin().await?;
         let drafts = evidence::expire(&mut transaction, now_ms, self.evidence_days, ROWS_MAX).await?;
-        live::append(&mut transaction, now_ms, &drafts).await?;
-        transaction.commit().await?;
-        self.live.notify();
+        self.tell(transaction, now_ms, &drafts).await?;
         Ok(drafts.len() as i64)
     }
 
@@ -108,9 +131,7 @@ impl VideoRoom {
             }
             drafts.push(camera.view.draft());
         }
-        live::append(&mut transaction, now_ms, &drafts).await?;
-        transaction.commit().await?;
-        self.live.notify();
+        self.tell(transaction, now_ms, &drafts).await?;
         Ok(changed.len() as i64)
     }
 }

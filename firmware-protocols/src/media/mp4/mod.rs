@@ -13,7 +13,7 @@ mod tests;
 mod track;
 
 pub use fragment::{fragment, retime};
-pub use movie::{MovieSample, MovieWriter, movie};
+pub use movie::{MovieLabel, MovieSample, MovieWriter, movie};
 pub use read::{Fragment, Fragments, ReadSample, Samples, fragments, read_init};
 pub use track::{Track, init_segment};
 

@@ -1,10 +1,14 @@
 //! Whole movies: an ordinary MP4 with its index in front, for evidence and exports, which people open with whatever
 //! player they have.
 
+use std::string::String;
 use std::vec;
 use std::vec::Vec;
 
-use mp4_atom::{Co64, Ctts, CttsEntry, Encode as _, Stbl, Stsc, StscEntry, Stss, Stsz, StszSamples, Stts, SttsEntry};
+use mp4_atom::{
+    Co64, Ctts, CttsEntry, Desc, Encode as _, FourCC, Hdlr, Ilst, Meta, Stbl, Stsc, StscEntry, Stss, Stsz, StszSamples,
+    Stts, SttsEntry, Udta,
+};
 
 use super::track::ftyp;
 use super::{Mp4Error, Sample, Track};
@@ -25,17 +29,35 @@ pub struct MovieSample {
     pub key: bool,
 }
 
+/// From 1904, where the times of MP4 begin, to 1970, in seconds.
+const MP4_EPOCH_S: i64 = 2_082_844_800;
+
+/// What is written into a movie about itself, where players and archives look for it (the item `desc`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MovieLabel {
+    /// What it shows, where it comes from, and whatever else whoever finds it must know.
+    pub description: String,
+    /// When its first picture was taken, UTC milliseconds; to the second.
+    pub taken_ms: i64,
+}
+
 /// Collects what a movie's index says; the samples themselves stay where they are, and are copied behind the header.
 #[derive(Clone, Debug)]
 pub struct MovieWriter {
     track: Track,
     samples: Vec<MovieSample>,
+    label: Option<MovieLabel>,
 }
 
 impl MovieWriter {
     /// A movie without samples.
     pub fn new(track: Track) -> Self {
-        Self { track, samples: Vec::new() }
+        Self { track, samples: Vec::new(), label: None }
+    }
+
+    /// Says in the movie itself what it is.
+    pub fn label(&mut self, label: MovieLabel) {
+        self.label = Some(label);
     }
 
     /// The next sample, in decode order.
@@ -100,7 +122,23 @@ impl MovieWriter {
             co64: Some(Co64 { entries: vec![data_offset] }),
             ..Stbl::default()
         };
-        self.track.moov(stbl, self.duration_90k())
+        let mut moov = self.track.moov(stbl, self.duration_90k())?;
+        if let Some(label) = &self.label {
+            moov.mvhd.creation_time = u64::try_from(label.taken_ms / 1_000 + MP4_EPOCH_S).unwrap_or(0);
+            moov.mvhd.modification_time = moov.mvhd.creation_time;
+            moov.udta = Some(label.udta());
+        }
+        Ok(moov)
+    }
+}
+
+impl MovieLabel {
+    fn udta(&self) -> Udta {
+        let (country_indicator, language_indicator) = (0, 0);
+        let desc = Desc { country_indicator, language_indicator, text: self.description.clone() };
+        let items = Ilst { desc: Some(desc), ..Ilst::default() };
+        let hdlr = Hdlr { handler: FourCC::new(b"mdir"), name: String::new() };
+        Udta { meta: Some(Meta { hdlr, items: vec![items.into()] }), ..Udta::default() }
     }
 }
 

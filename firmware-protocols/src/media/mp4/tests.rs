@@ -180,6 +180,35 @@ fn a_movie_has_its_index_in_front() {
 }
 
 #[test]
+fn a_movie_says_what_it_is_where_players_look() {
+    let folder = Folder::new("label");
+    let (track, samples) = taken_apart(&encoded(&folder, Codec::H264));
+    let mut writer = MovieWriter::new(track);
+    for sample in &samples {
+        writer.push(MovieSample {
+            bytes: sample.data.len() as u32,
+            duration_90k: sample.duration_90k,
+            composition_90k: sample.composition_90k,
+            key: sample.key,
+        });
+    }
+    let description = "摄像机：村口\n原因：\"核对\"".to_string();
+    writer.label(MovieLabel { description: description.clone(), taken_ms: 1_700_000_000_999 });
+    let mut bytes = writer.header().unwrap();
+    samples.iter().for_each(|sample| bytes.extend_from_slice(&sample.data));
+    let path = folder.0.join("labelled.mp4");
+    fs::write(&path, bytes).unwrap();
+    let tag = |name: &str| {
+        let show = format!("format_tags={name}");
+        let text = ["-v", "error", "-of", "default=nw=1:nk=1", "-show_entries", &show, path.to_str().unwrap()];
+        run("ffprobe", &text).trim().to_string()
+    };
+    assert_eq!(tag("description"), description);
+    assert_eq!(tag("creation_time"), "2023-11-14T22:13:20.000000Z");
+    assert_eq!(pictures(&path).len(), 25);
+}
+
+#[test]
 fn codecs_are_named_as_browsers_ask_for_them() {
     let folder = Folder::new("names");
     let (h264, _) = taken_apart(&encoded(&folder, Codec::H264));

@@ -279,7 +279,7 @@ impl Relay {
     }
 
     /// A gateway's media connection stands; an older one of the same site is forgotten. Answers its number.
-    pub(super) fn connected(&self, site: &SiteId) -> (u64, mpsc::Receiver<Bytes>) {
+    pub(in crate::video) fn connected(&self, site: &SiteId) -> (u64, mpsc::Receiver<Bytes>) {
         let (outgoing, receiver) = mpsc::channel(OUTGOING_MAX);
         let number = u64::from(self.inner.number());
         let mut sites = self.inner.sites();
@@ -316,7 +316,7 @@ impl Relay {
     }
 
     /// A message came on a site's connection. `false`: that connection is not the site's any more.
-    pub(super) fn heard(&self, site: &SiteId, number: u64, message: GatewayMessage<'_>) -> bool {
+    pub(in crate::video) fn heard(&self, site: &SiteId, number: u64, message: GatewayMessage<'_>) -> bool {
         let mut sites = self.inner.sites();
         let Some(site) = sites.get_mut(site) else { return false };
         if site.connection.as_ref().is_none_or(|connection| connection.number != number) {

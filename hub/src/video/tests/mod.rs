@@ -3,6 +3,7 @@
 mod access;
 mod cameras;
 mod evidence;
+mod export;
 mod reports;
 
 use axum::Router;
@@ -49,6 +50,7 @@ impl Village {
             content,
             relay: crate::video::live::Relay::new(),
             evidence_days: 90,
+            exports: crate::video::Exports::default(),
         };
         let routes = as_somebody(super::routes().with_state(room.clone()), Some(somebody));
         Self { store: store.clone(), site, seal, room, routes }

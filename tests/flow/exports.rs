@@ -1,0 +1,82 @@
+//! A stretch of a recording, taken out of its village: a file that any player opens, as long as it was asked for, and that says
+//! who took it and why.
+
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use tongluo_tests::api::Api;
+use tongluo_tests::devices::{Recipe, face};
+use tongluo_tests::hub::HubPlan;
+use tongluo_tests::scene::play;
+use tongluo_tests::{child, wait};
+
+use crate::cameras::village_with_camera;
+use crate::house::{House, Store};
+use crate::recordings::recorded_ms;
+
+/// What is taken out.
+const SPAN_MS: i64 = 6_000;
+
+/// A film begins with the keyframe before and ends with a picture; this camera's groups last 400 ms.
+const LENGTH_ERROR_S_MAX: f64 = 0.5;
+
+#[test]
+fn a_stretch_of_a_recording_is_taken_out_with_a_reason_and_a_hash() {
+    play("export", async |folder| {
+        let house = House::new(folder, Store::Sqlite, HubPlan::new()?).await?;
+        let api = &house.api;
+        let (_village, _camera, id) = village_with_camera(&house, folder).await?;
+        let from_ms = wait::until("some seconds to be recorded", async || {
+            let (from_ms, to_ms) = recorded_ms(api, &id, 0).await?;
+            Ok((to_ms - from_ms > SPAN_MS + 2_000).then_some(from_ms + 1_000))
+        })
+        .await?;
+
+        let wanted = json!({ "from_ms": from_ms, "to_ms": from_ms + SPAN_MS, "reason": "派出所书面调取" });
+        let asked = api.post(&format!("/api/v1/cameras/{id}/exports"), wanted).await?;
+        let path = format!("/api/v1/exports/{}", asked["id"].as_str().context("an export has an id")?);
+        let export = until_ready(api, &path).await?;
+        assert_eq!(export["gaps"], json!([]), "{export}");
+        assert_eq!(export["reason"], "派出所书面调取");
+
+        let film = folder.inside("film")?.join("export.mp4");
+        std::fs::write(&film, api.bytes(&format!("{path}/file")).await?)?;
+        let seconds = face::probe(&film)?;
+        let error_s = (seconds - SPAN_MS as f64 / 1_000.0).abs();
+        assert!(error_s < LENGTH_ERROR_S_MAX, "{seconds} s were taken out");
+        let numbers = face::read_file(&film, 10_000)?;
+        let whole: Vec<u32> = numbers.iter().flatten().copied().collect();
+        assert_eq!(whole.len(), numbers.len(), "every picture is whole");
+        for pair in whole.windows(2) {
+            assert_eq!(pair[1], (pair[0] + 1) % Recipe::TINY.frames(), "none is missing");
+        }
+        let hash = child::output("sha256sum", Command::new("sha256sum").arg(&film))?;
+        assert_eq!(hash.split_whitespace().next(), export["sha256"].as_str());
+        let mut ffprobe = Command::new("ffprobe");
+        ffprobe
+            .args(["-v", "error", "-show_entries", "format_tags=description,creation_time", "-of", "json"])
+            .arg(&film);
+        let said = child::output("ffprobe", &mut ffprobe)?;
+        for told in ["派出所书面调取", "导出人", "creation_time"] {
+            assert!(said.contains(told), "the file says {told}: {said}");
+        }
+        let lines = api.list("/api/v1/audit", "entries").await?;
+        for action in ["recording.export", "export.ready", "export.open"] {
+            assert!(lines.iter().any(|line| line["action"] == action), "{action} is in the audit trail");
+        }
+        assert_eq!(api.ask(Method::DELETE, &path, None).await?.status, StatusCode::NO_CONTENT);
+        assert!(api.bytes(&format!("{path}/file")).await.is_err(), "its file is given up");
+        Ok(())
+    });
+}
+
+async fn until_ready(api: &Api, path: &str) -> Result<Value> {
+    wait::until("the export to be ready", async || {
+        let export = api.get(path).await?;
+        assert!(matches!(export["state"].as_str(), Some("running" | "ready")), "{export}");
+        Ok((export["state"] == "ready").then_some(export))
+    })
+    .await
+}
