@@ -55,6 +55,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/alarms/{id}/arrived": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Say "I am there". */
+        post: operations["arrived_at_alarm"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/alarms/{id}/close": {
         parameters: {
             query?: never;
@@ -66,6 +83,23 @@ export interface paths {
         put?: never;
         /** Close an alarm, with a reason. Only a person does this. */
         post: operations["close"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/alarms/{id}/going": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Say "I am going": whoever pressed is told that somebody has it. */
+        post: operations["going_to_alarm"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1293,6 +1327,7 @@ export interface components {
              * @description WGS 84 degrees.
              */
             longitude?: number | null;
+            response?: components["schemas"]["ResponsePatch"] | null;
         };
         /** @description Something heard in a village. */
         DeviceView: {
@@ -1350,6 +1385,8 @@ export interface components {
             available?: boolean | null;
             /** @description Whether its case was opened; null: it does not say. */
             tamper?: boolean | null;
+            /** @description What a press of it sets off in its village. */
+            response: components["schemas"]["ResponseView"];
         };
         /** @description All that a gateway needs to reach its hub. */
         Enrolment: {
@@ -1681,7 +1718,7 @@ export interface components {
          * @description What is written into an alarm's story.
          * @enum {string}
          */
-        LineKind: "raised" | "pressed" | "pressed_again" | "late" | "acknowledged" | "closed";
+        LineKind: "raised" | "pressed" | "pressed_again" | "late" | "acknowledged" | "going" | "arrived" | "closed";
         /** @description Who wants in. */
         LogIn: {
             /** @description Case does not matter. */
@@ -2103,6 +2140,34 @@ export interface components {
             sequence: number;
             /** @description The places, by code. */
             regions: components["schemas"]["Region"][];
+        };
+        /**
+         * @description Who is to hear of a press at once.
+         * @enum {string}
+         */
+        ResponseKind: "silent" | "neighbours" | "siren";
+        /** @description What to change of it; absent fields stay. */
+        ResponsePatch: {
+            kind?: components["schemas"]["ResponseKind"] | null;
+            /** @description Whether what becomes of the press is spoken, too. */
+            speaks?: boolean | null;
+            /**
+             * Format: int32
+             * @description How long a siren lasts: 1–60.
+             */
+            siren_s?: number | null;
+        };
+        /** @description What a press of a device sets off. */
+        ResponseView: {
+            /** @description Who is to hear of it. */
+            kind: components["schemas"]["ResponseKind"];
+            /** @description Whether what becomes of the press is spoken, too. */
+            speaks: boolean;
+            /**
+             * Format: int32
+             * @description How long a siren lasts: 1–60.
+             */
+            siren_s: number;
         };
         /** @description Why a gateway is put out. */
         Revocation: {
@@ -2718,6 +2783,52 @@ export interface operations {
             };
         };
     };
+    arrived_at_alarm: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlarmView"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description It is closed */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
     close: {
         parameters: {
             query?: never;
@@ -2768,6 +2879,52 @@ export interface operations {
             };
             /** @description The note is missing or too long */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    going_to_alarm: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlarmView"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description It is closed */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -8,14 +8,16 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::machine::{CloseReason, Course, LineKind, Refusal};
+use super::machine::{CloseReason, Course, LineKind, Refusal, Step};
+use super::store::Alarm;
 use super::view::{AlarmDetail, AlarmView};
-use super::{draft, store, view};
+use super::{draft, store, view, word};
 use crate::audit;
 use crate::clock;
 use crate::ids::AlarmId;
 use crate::live::{self, Live};
-use crate::store::Store;
+use crate::order::Orders;
+use crate::store::{Store, Transaction};
 use crate::viewer::{Right, Viewer};
 use crate::web::{Problem, ProblemDocument};
 
@@ -33,6 +35,8 @@ pub struct AlarmRoom {
     pub store: Store,
     /// To be told of changes.
     pub live: Live,
+    /// To have whoever pressed told what people did.
+    pub orders: Orders,
 }
 
 /// The room's routes; whoever serves them adds the state.
@@ -41,6 +45,8 @@ pub fn routes() -> OpenApiRouter<AlarmRoom> {
         .routes(routes!(list))
         .routes(routes!(detail))
         .routes(routes!(acknowledge))
+        .routes(routes!(going))
+        .routes(routes!(arrived))
         .routes(routes!(close))
 }
 
@@ -143,6 +149,43 @@ async fn acknowledge(
     act(&room, &viewer, id, now_ms, "alarm.acknowledge", |course| course.acknowledge(now_ms, &by)).await
 }
 
+/// Say "I am going": whoever pressed is told that somebody has it.
+#[utoipa::path(
+    post, path = "/api/v1/alarms/{id}/going", operation_id = "going_to_alarm", tag = "alarm", params(("id" = String, Path)),
+    responses(
+        (status = 200, body = AlarmView),
+        (status = 403, body = ProblemDocument),
+        (status = 404, body = ProblemDocument),
+        (status = 409, description = "It is closed", body = ProblemDocument),
+    )
+)]
+async fn going(
+    State(room): State<AlarmRoom>,
+    viewer: Viewer,
+    Path(id): Path<String>,
+) -> Result<Json<AlarmView>, Problem> {
+    attend(&room, &viewer, id, "alarm.going", (Step::Going, LineKind::Going)).await
+}
+
+/// Say "I am there".
+#[utoipa::path(
+    post, path = "/api/v1/alarms/{id}/arrived", operation_id = "arrived_at_alarm", tag = "alarm",
+    params(("id" = String, Path)),
+    responses(
+        (status = 200, body = AlarmView),
+        (status = 403, body = ProblemDocument),
+        (status = 404, body = ProblemDocument),
+        (status = 409, description = "It is closed", body = ProblemDocument),
+    )
+)]
+async fn arrived(
+    State(room): State<AlarmRoom>,
+    viewer: Viewer,
+    Path(id): Path<String>,
+) -> Result<Json<AlarmView>, Problem> {
+    attend(&room, &viewer, id, "alarm.arrived", (Step::Arrived, LineKind::Arrived)).await
+}
+
 /// How an alarm ended.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -179,7 +222,7 @@ async fn close(
     act(&room, &viewer, id, now_ms, "alarm.close", |course| course.close(now_ms, &by, reason, note)).await
 }
 
-/// One person's act on one alarm: rule, tables, audit and change log in one transaction.
+/// One person's act on one alarm: rule, tables, order, audit and change log in one transaction.
 async fn act(
     room: &AlarmRoom,
     viewer: &Viewer,
@@ -188,23 +231,58 @@ async fn act(
     action: &'static str,
     rule: impl FnOnce(&mut Course) -> Result<Vec<LineKind>, Refusal>,
 ) -> Result<Json<AlarmView>, Problem> {
-    viewer.may(Right::AlarmHandle)?;
-    let id = AlarmId::from_known(id);
-    let mut transaction = room.store.begin().await?;
-    let mut alarm = store::load(&mut transaction, &id).await?.ok_or_else(Problem::not_found)?;
-    viewer.require_region(&alarm.region)?;
+    let (transaction, mut alarm) = held(room, viewer, id).await?;
     let lines = rule(&mut alarm.course).map_err(refused)?;
+    finish(room, viewer, transaction, now_ms, action, (&alarm, &lines)).await
+}
+
+/// Somebody goes to help, or is there.
+async fn attend(
+    room: &AlarmRoom,
+    viewer: &Viewer,
+    id: String,
+    action: &'static str,
+    (step, line): (Step, LineKind),
+) -> Result<Json<AlarmView>, Problem> {
+    let now_ms = clock::utc_ms();
+    let by = viewer.display_name.as_str();
+    let (mut transaction, mut alarm) = held(room, viewer, id).await?;
+    let said_before = store::was_said_last(&mut transaction, &alarm, line, by).await?;
+    let lines = alarm.course.attend(now_ms, by, step, said_before).map_err(refused)?;
+    finish(room, viewer, transaction, now_ms, action, (&alarm, &lines)).await
+}
+
+/// An alarm that the viewer may act on, held until the transaction ends.
+async fn held(room: &AlarmRoom, viewer: &Viewer, id: String) -> Result<(Transaction, Alarm), Problem> {
+    viewer.may(Right::AlarmHandle)?;
+    let mut transaction = room.store.begin().await?;
+    let alarm = store::load(&mut transaction, &AlarmId::from_known(id)).await?.ok_or_else(Problem::not_found)?;
+    viewer.require_region(&alarm.region)?;
+    Ok((transaction, alarm))
+}
+
+/// Writes what an act changed, has whoever pressed told of it, and commits.
+async fn finish(
+    room: &AlarmRoom,
+    viewer: &Viewer,
+    mut transaction: Transaction,
+    now_ms: i64,
+    action: &'static str,
+    (alarm, lines): (&Alarm, &[LineKind]),
+) -> Result<Json<AlarmView>, Problem> {
     if !lines.is_empty() {
-        store::save(&mut transaction, &alarm, now_ms, &viewer.display_name, &lines).await?;
-        let record = audit::Record::done(viewer, action, id.as_str(), &alarm.region);
+        store::save(&mut transaction, alarm, now_ms, &viewer.display_name, lines).await?;
+        word::order(&mut transaction, &room.orders, now_ms, alarm, lines, &viewer.display_name).await?;
+        let record = audit::Record::done(viewer, action, alarm.id.as_str(), &alarm.region);
         audit::record(&mut transaction, now_ms, record).await?;
     }
-    let view = view::one(&mut transaction, &id).await?.ok_or_else(Problem::not_found)?;
+    let view = view::one(&mut transaction, &alarm.id).await?.ok_or_else(Problem::not_found)?;
     if !lines.is_empty() {
         live::append(&mut transaction, now_ms, &[draft(&view)]).await?;
     }
     transaction.commit().await?;
     room.live.notify();
+    room.orders.wake(&alarm.site_id);
     Ok(Json(view))
 }
 

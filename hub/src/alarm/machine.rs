@@ -61,6 +61,10 @@ pub enum LineKind {
     Late,
     /// A person took it.
     Acknowledged,
+    /// A person is on the way.
+    Going,
+    /// A person is there.
+    Arrived,
     /// A person ended it.
     Closed,
 }
@@ -112,6 +116,15 @@ pub struct Press {
     pub received_ms: i64,
     /// Whether that was too much later.
     pub late: bool,
+}
+
+/// How far somebody who goes to help has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// On the way.
+    Going,
+    /// There.
+    Arrived,
 }
 
 /// Why a person's act was refused.
@@ -176,6 +189,24 @@ impl Course {
         }
         self.revision += 1;
         Ok(vec![LineKind::Acknowledged])
+    }
+
+    /// A person is on the way, or there. Whoever goes has it: one that nobody had taken is taken first, and one that sounds again
+    /// falls silent. `said_before`: this person has said the same since anything else was said.
+    ///
+    /// # Errors
+    /// [`Refusal::AlreadyClosed`].
+    pub fn attend(&mut self, now_ms: i64, by: &str, step: Step, said_before: bool) -> Result<Vec<LineKind>, Refusal> {
+        let mut lines = self.acknowledge(now_ms, by)?;
+        if lines.is_empty() && said_before {
+            return Ok(lines);
+        }
+        self.revision += 1;
+        lines.push(match step {
+            Step::Going => LineKind::Going,
+            Step::Arrived => LineKind::Arrived,
+        });
+        Ok(lines)
     }
 
     /// A person ends it. Ending one that nobody had taken takes it first, so that the story is whole.
@@ -253,6 +284,23 @@ mod tests {
         let before = course.clone();
         assert_eq!(course.acknowledge(1_600, "王芳").unwrap(), []);
         assert_eq!(course, before);
+    }
+
+    #[test]
+    fn whoever_goes_has_it_and_saying_so_twice_changes_nothing() {
+        let (mut course, _) = Course::raise(press(1_000));
+        let lines = course.attend(1_500, "王芳", Step::Going, false).unwrap();
+        assert_eq!(lines, [LineKind::Acknowledged, LineKind::Going]);
+        assert_eq!(course.acknowledged, Some((1_500, "王芳".to_owned())));
+        let before = course.clone();
+        assert_eq!(course.attend(1_600, "王芳", Step::Going, true).unwrap(), []);
+        assert_eq!(course, before);
+        assert_eq!(course.attend(1_700, "王芳", Step::Arrived, false).unwrap(), [LineKind::Arrived]);
+        course.press(press(1_800));
+        let again = course.attend(1_900, "王芳", Step::Going, true).unwrap();
+        assert_eq!(again, [LineKind::Acknowledged, LineKind::Going], "it sounds again, so it is said again");
+        course.close(2_000, "王芳", CloseReason::Resolved, None).unwrap();
+        assert_eq!(course.attend(2_100, "王芳", Step::Arrived, false), Err(Refusal::AlreadyClosed));
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! `machine.rs` holds the rules, `store.rs` the tables, `http.rs` what the pages may do. Presses come from the ledger
 //! ([`take_presses`], inside the transaction that takes the journal entries, so that an entry and its alarm are one
-//! fact); acts of people come through the routes. Either way each changed alarm goes whole into the change log.
+//! fact); acts of people come through the routes, and `word.rs`
+//! has whoever pressed told of them. Either way each changed alarm goes whole into the change log.
 
 mod http;
 pub mod machine;
@@ -10,6 +11,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod view;
+mod word;
 
 use serde_json::json;
 use sqlx::AnyConnection;

@@ -94,6 +94,8 @@ impl LineKind {
             Self::PressedAgain => "pressed_again",
             Self::Late => "late",
             Self::Acknowledged => "acknowledged",
+            Self::Going => "going",
+            Self::Arrived => "arrived",
             Self::Closed => "closed",
         }
     }
@@ -104,6 +106,8 @@ impl LineKind {
             "pressed_again" => Self::PressedAgain,
             "late" => Self::Late,
             "acknowledged" => Self::Acknowledged,
+            "going" => Self::Going,
+            "arrived" => Self::Arrived,
             "closed" => Self::Closed,
             _ => Self::Pressed,
         }
@@ -240,6 +244,22 @@ fn save_alarms(writes: &mut Writes, alarms: &[&Alarm]) {
                 .bind(course.revision)
         },
     );
+}
+
+/// Whether the last line of an alarm's story is this one of this person.
+pub(super) async fn was_said_last(
+    connection: &mut AnyConnection,
+    alarm: &Alarm,
+    what: LineKind,
+    actor: &str,
+) -> Result<bool, sqlx::Error> {
+    let last: Option<(String, Option<String>)> =
+        sqlx::query_as("select what, actor from alarm_line where alarm_id = $1 and position = $2")
+            .bind(alarm.id.as_str())
+            .bind(alarm.last_line)
+            .fetch_optional(connection)
+            .await?;
+    Ok(last.is_some_and(|(said, by)| said == what.name() && by.as_deref() == Some(actor)))
 }
 
 /// Saves an alarm that a person changed, with the lines of its story.

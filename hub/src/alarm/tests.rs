@@ -1,12 +1,24 @@
 //! Presses and people on real databases.
 
+use std::sync::Arc;
+
+use axum::Router;
+use serde_json::{Value, json};
+use tongluo_protocols::id::Lane;
+use tongluo_protocols::order::{AlarmState as Told, Body, SignedOrder};
+
 use super::machine::{AlarmKind, CloseReason};
 use super::view::{self, AlarmView};
 use super::{HeardPress, Names, store, take_presses};
+use crate::fleet::Authority;
 use crate::ids::SiteId;
-use crate::live::{self, Draft};
+use crate::link::Outbox;
+use crate::live::{self, Draft, Live};
+use crate::order::Orders;
 use crate::store::testing::{VILLAGE, add_site, each_store, region};
 use crate::store::{Store, Writes};
+use crate::viewer::Role;
+use crate::viewer::testing::{Answer, as_somebody, ask, viewer};
 
 fn press(site_id: &SiteId, source: &str, number: u64) -> HeardPress {
     HeardPress {
@@ -126,6 +138,92 @@ async fn other_regions_see_nothing() {
         let mut connection = store.reader().acquire().await.unwrap();
         assert!(view::open(&mut connection, &region("411728103")).await.unwrap().is_empty());
         assert_eq!(view::open(&mut connection, &region("411728102")).await.unwrap().len(), 1);
+    })
+    .await;
+}
+
+/// A village whose head acts on one alarm.
+struct Desk {
+    store: Store,
+    authority: Arc<Authority>,
+    folder: std::path::PathBuf,
+    routes: Router,
+}
+
+impl Desk {
+    async fn new(store: &Store) -> Self {
+        let folder = std::env::temp_dir().join(format!("tongluo-alarm-{}", crate::ids::opaque()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let authority = Arc::new(Authority::create(&folder, 1_795_000_000_000).unwrap());
+        let orders = Orders::new(Arc::clone(&authority), Outbox::new());
+        let room = super::AlarmRoom { store: store.clone(), live: Live::open(store.clone()).await.unwrap(), orders };
+        let routes = as_somebody(super::routes().with_state(room), Some(viewer(Role::VillageHead, VILLAGE)));
+        Self { store: store.clone(), authority, folder, routes }
+    }
+
+    async fn act(&self, alarm: &AlarmView, act: &str, body: Value) -> Answer {
+        ask(&self.routes, "POST", &format!("/api/v1/alarms/{}/{act}", alarm.id), body).await
+    }
+
+    /// What whoever pressed is told, in the order in which it was ordered.
+    async fn told(&self) -> Vec<(String, Told, Option<String>)> {
+        let bodies: Vec<Vec<u8>> = sqlx::query_scalar("select body from outbox order by lane, sequence")
+            .fetch_all(self.store.reader())
+            .await
+            .unwrap();
+        let key = self.authority.order_key().verifying_key();
+        let read = |body: &Vec<u8>| {
+            let order = SignedOrder::parse(body).unwrap().verify(&key).unwrap();
+            assert_eq!(order.lane, Lane::Urgent);
+            let Ok(Body::AlarmWord(word)) = order.body() else { panic!("{:?}", order.body()) };
+            (word.device.to_string(), word.state, word.by.map(str::to_owned))
+        };
+        bodies.iter().map(read).collect()
+    }
+}
+
+impl Drop for Desk {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+#[tokio::test]
+async fn whoever_pressed_is_told_of_each_persons_act_and_of_nothing_else() {
+    each_store(async |store| {
+        let site = add_site(&store, "site1").await;
+        let button = "zigbee:0x00158d0001a2b3c4";
+        let unread = HeardPress { kind: AlarmKind::Unknown, ..press(&site, "unknown:zigbee2mqtt", 2) };
+        take(&store, 2_000, &[press(&site, button, 1), unread]).await;
+        let alarms = open(&store).await;
+        let alarm = alarms.iter().find(|alarm| alarm.source == button).unwrap();
+        let desk = Desk::new(&store).await;
+
+        let going = desk.act(alarm, "going", Value::Null).await;
+        assert_eq!((going.status.as_u16(), &going.body["state"]), (200, &json!("acknowledged")), "{going:?}");
+        assert_eq!((&going.body["acknowledged_by"], &going.body["sounding"]), (&json!("A"), &json!(false)));
+        let again = desk.act(alarm, "going", Value::Null).await;
+        assert_eq!(again.body["revision"], going.body["revision"], "saying it twice changes nothing");
+        assert_eq!(desk.act(alarm, "arrived", Value::Null).await.status, 200);
+        assert_eq!(desk.act(alarm, "close", json!({"reason": "false_alarm"})).await.status, 200);
+        let late = desk.act(alarm, "arrived", Value::Null).await;
+        assert_eq!((late.status.as_u16(), late.code()), (409, "alarm.already_closed"));
+
+        let word = |state| (button.to_owned(), state, Some("A".to_owned()));
+        assert_eq!(desk.told().await, [word(Told::Acknowledged), word(Told::Acknowledged), word(Told::Closed)]);
+        let mut connection = store.reader().acquire().await.unwrap();
+        let lines: Vec<String> = view::timeline(&mut connection, &alarm.id)
+            .await
+            .unwrap()
+            .iter()
+            .map(|line| json!(line.what).as_str().unwrap().to_owned())
+            .collect();
+        assert_eq!(lines, ["raised", "acknowledged", "going", "arrived", "closed"]);
+        drop(connection);
+
+        let nobodys = alarms.iter().find(|alarm| alarm.source != button).unwrap();
+        assert_eq!(desk.act(nobodys, "acknowledge", Value::Null).await.status, 200);
+        assert_eq!(desk.told().await.len(), 3, "what nobody could read has no device to answer");
     })
     .await;
 }

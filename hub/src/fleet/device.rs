@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use sqlx::AnyConnection;
 use tongluo_protocols::id::DeviceKey;
 
+use super::response::ResponseView;
 use super::view::{self, DeviceView, House};
 use crate::ids::{self, DeviceId, RegionCode, SiteId};
 use crate::live::Draft;
@@ -152,6 +153,7 @@ fn first_heard(now_ms: i64, heard: &DeviceHeard<'_>, house: &mut House) -> Optio
         link_quality: None,
         available: None,
         tamper: None,
+        response: ResponseView::default(),
     };
     Some(Change { before: None, after })
 }

@@ -9,6 +9,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::device::{self, DeviceChange};
+use super::response::{self, ResponsePatch};
 use super::view::{self, DeviceView, SiteView};
 use super::{FleetRoom, claim, configuration, enrolment, store};
 use crate::audit;
@@ -161,6 +162,8 @@ pub(super) struct DevicePatch {
     pub(super) latitude: Option<f64>,
     /// WGS 84 degrees.
     pub(super) longitude: Option<f64>,
+    /// What a press of it sets off, as its household or place has chosen.
+    pub(super) response: Option<ResponsePatch>,
 }
 
 /// The sites of the viewer's region.
@@ -388,6 +391,12 @@ async fn change_device(
     configuration::mark(&mut transaction, now_ms, &known.site_id).await?;
     let line = audit::Record::done(&viewer, "device.change", id.as_str(), &known.region_code);
     audit::record(&mut transaction, now_ms, line).await?;
+    if let Some(patch) = patch.response {
+        let chosen = patch.applied(known.response)?;
+        response::save(&mut transaction, &id, chosen).await?;
+        let line = audit::Record::done(&viewer, "device.response", id.as_str(), &known.region_code);
+        audit::record(&mut transaction, now_ms, line.detail(format!("{chosen:?}"))).await?;
+    }
     let view = view::device(&mut transaction, &id).await?.ok_or_else(Problem::not_found)?;
     live::append(&mut transaction, now_ms, &[view.draft()]).await?;
     transaction.commit().await?;

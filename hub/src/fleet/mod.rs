@@ -13,6 +13,7 @@ mod enrolment;
 mod http;
 pub mod presence;
 mod request;
+mod response;
 mod roster;
 mod store;
 #[cfg(test)]
@@ -29,6 +30,7 @@ pub use authority::{Authority, Credential, HUB_CLIENT_NAME, Issued, Revoked};
 pub use device::{DeviceHeard, Heard, HeardDevice};
 pub use http::routes;
 pub use request::{GatewayKey, RequestRefused, read_request};
+pub use response::{ResponseKind, ResponseView};
 pub use roster::{Roster, write_revocation_list};
 pub use view::{DeviceView, GatewayView, SiteView};
 

@@ -7,6 +7,7 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
 use utoipa::ToSchema;
 
+use super::response::ResponseView;
 use crate::ids::{DeviceId, GatewayId, RegionCode, SiteId};
 use crate::live::Draft;
 use crate::store::{chunks, parameters};
@@ -115,6 +116,8 @@ pub struct DeviceView {
     pub available: Option<bool>,
     /// Whether its case was opened; null: it does not say.
     pub tamper: Option<bool>,
+    /// What a press of it sets off in its village.
+    pub response: ResponseView,
 }
 
 impl SiteView {
@@ -166,7 +169,8 @@ macro_rules! select_devices {
         concat!(
             "select d.id, d.site_id, s.name as site_name, s.region_code, d.key, d.family, d.kind, d.name, ",
             "d.reported_name, d.place, d.latitude, d.longitude, d.first_heard_ms, d.last_heard_ms, d.battery_percent, ",
-            "d.link_quality, d.available, d.tamper from device d join site s on s.id = d.site_id ",
+            "d.link_quality, d.available, d.tamper, dr.response, dr.speaks, dr.siren_s ",
+            "from device d join site s on s.id = d.site_id left join device_response dr on dr.device_id = d.id ",
             $rest
         )
     };
@@ -352,5 +356,10 @@ fn read_device(row: AnyRow) -> Result<DeviceView, sqlx::Error> {
         link_quality: row.try_get("link_quality")?,
         available: flag(row.try_get("available")?),
         tamper: flag(row.try_get("tamper")?),
+        response: ResponseView::stored(
+            row.try_get::<Option<String>, _>("response")?.as_deref(),
+            row.try_get("speaks")?,
+            row.try_get("siren_s")?,
+        ),
     })
 }

@@ -163,7 +163,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         exports: crate::video::Exports::default(),
     };
     let rooms = Rooms {
-        alarm: AlarmRoom { store: store.clone(), live: live.clone() },
+        alarm: AlarmRoom { store: store.clone(), live: live.clone(), orders: orders.clone() },
         fault: FaultRoom { store: store.clone(), live: live.clone() },
         fleet: FleetRoom {
             store: store.clone(),

@@ -67,6 +67,8 @@ fn classification() -> Vec<Classified> {
         route(&get, "/api/v1/alarms", Session, None),
         route(&get, "/api/v1/alarms/{id}", Session, None),
         route(&post, "/api/v1/alarms/{id}/acknowledge", right(Right::AlarmHandle), None),
+        route(&post, "/api/v1/alarms/{id}/going", right(Right::AlarmHandle), None),
+        route(&post, "/api/v1/alarms/{id}/arrived", right(Right::AlarmHandle), None),
         route(&post, "/api/v1/alarms/{id}/close", right(Right::AlarmHandle), Some(json!({"reason": "test"}))),
         route(&get, "/api/v1/faults", Session, None),
         route(&post, "/api/v1/faults/{id}/clear", right(Right::SiteManage), Some(json!({"note": "换了电池"}))),
@@ -187,7 +189,7 @@ impl County {
         let orders = Orders::new(Arc::clone(&authority), Outbox::new());
         let voice = VoiceRoom::new(store.clone(), content.clone(), Arc::new(Espeak::new("espeak-ng".into())));
         let rooms = Rooms {
-            alarm: AlarmRoom { store: store.clone(), live: live.clone() },
+            alarm: AlarmRoom { store: store.clone(), live: live.clone(), orders: orders.clone() },
             fault: FaultRoom { store: store.clone(), live: live.clone() },
             fleet: FleetRoom {
                 store: store.clone(),

@@ -1,6 +1,6 @@
 //! Entering, changing and deleting loudspeakers; what their gateway is told of them.
 
-use tongluo_protocols::configuration::Configuration;
+use tongluo_protocols::configuration::{Configuration, ResponseKind};
 use tongluo_protocols::device::speaker::Key;
 
 use super::*;
@@ -150,6 +150,50 @@ async fn sounds_at_hand_are_made_once_and_a_test_tone_is_ordered() {
         assert_eq!(orders[0].1.0, "test");
         let listed = township.ask(operator(), "GET", "/api/v1/notices", Value::Null).await;
         assert_eq!(listed.body["notices"], json!([]), "a test is no notice");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_press_sets_off_what_its_household_chose_and_nothing_by_itself() {
+    each_store(async |store| {
+        let township = Township::new(&store).await;
+        for id in ["one", "two", "three"] {
+            let insert = "insert into device (id, site_id, key, family, kind, first_heard_ms, last_heard_ms) \
+                          values ($1, 'site1', 'zigbee:' || $1, 'zigbee', 'button', 0, 0)";
+            let mut transaction = store.begin().await.unwrap();
+            sqlx::query(insert).bind(id).execute(&mut *transaction).await.unwrap();
+            transaction.commit().await.unwrap();
+        }
+        let folder = township.folder.clone();
+        let room = crate::fleet::FleetRoom {
+            store: store.clone(),
+            live: township.room.live.clone(),
+            authority: Arc::clone(&township.authority),
+            roster: crate::fleet::Roster::load(&store).await.unwrap(),
+            addresses: crate::fleet::Addresses::of(&crate::config::Config { data_dir: folder, ..Default::default() }),
+        };
+        let routes = as_somebody(crate::fleet::routes().with_state(room), Some(technician()));
+        let change = async |id: &str, response: Value| {
+            ask(&routes, "PATCH", &format!("/api/v1/devices/{id}"), json!({"response": response})).await
+        };
+        let siren = change("one", json!({"kind": "siren", "speaks": true, "siren_s": 60})).await;
+        assert_eq!(siren.body["response"], json!({"kind": "siren", "speaks": true, "siren_s": 60}), "{siren:?}");
+        let spoken = change("two", json!({"speaks": true})).await;
+        assert_eq!(spoken.body["response"], json!({"kind": "silent", "speaks": true, "siren_s": 30}));
+        for wrong in [json!({"siren_s": 61}), json!({"siren_s": 0}), json!({"kind": "gong"}), json!({"loud": true})] {
+            assert_eq!(change("one", wrong.clone()).await.status, 422, "{wrong}");
+        }
+        let listed = ask(&routes, "GET", "/api/v1/devices", Value::Null).await;
+        let third = listed.body["devices"].as_array().unwrap().iter().find(|device| device["id"] == "three").unwrap();
+        assert_eq!(third["response"]["kind"], "silent", "nobody said anything of it");
+
+        let responses = told(&township).await.responses;
+        let told: Vec<_> = responses.iter().map(|r| (r.device.as_str(), r.kind, r.speaks, r.siren_s)).collect();
+        assert_eq!(
+            told,
+            [("zigbee:one", ResponseKind::Siren, true, 60), ("zigbee:two", ResponseKind::Silent, true, 30)]
+        );
     })
     .await;
 }
