@@ -28,6 +28,7 @@ pub mod recipe;
 mod request;
 mod shared;
 mod silence;
+pub mod speaker;
 #[cfg(test)]
 mod tests;
 pub mod view;

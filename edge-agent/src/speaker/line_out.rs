@@ -230,7 +230,8 @@ impl LineOut {
             let why = "the line-out's helper ended without a word".to_owned();
             self.say(play, State::Failed, running.last, Some(why)).await;
         }
-        !let_go
+        // Killed, it may have left the relay as it was: trying the card switches it off.
+        true
     }
 
     fn begin(&self, play: u64, what: &What, volume_percent: u8) -> std::io::Result<Running> {
