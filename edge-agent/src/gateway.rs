@@ -12,6 +12,7 @@ use tongluo_protocols::event::{Event, Started};
 use tongluo_protocols::id::Lane;
 
 use crate::alarm;
+use crate::broadcast::{self, Broadcasts, Confirmed};
 use crate::camera;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -21,7 +22,7 @@ use crate::fleet::desired::{self, Desired, Present};
 use crate::journal::{Draft, Journal, Opened, OrderMemory};
 use crate::media::{self, evidence};
 use crate::mqtt::Connection;
-use crate::order::{Desk, Rooms};
+use crate::order::{Desk, Rooms, confirmed_time};
 use crate::speaker;
 use crate::uplink::{Uplink, Vitals};
 use crate::{VERSION, event_body};
@@ -38,13 +39,13 @@ pub fn run(config: &Config, config_path: &Path, clock: Clock) -> anyhow::Result<
     make_data_dir(&config.data_dir)?;
     let Opened { journal, mut memory, closing } = Journal::open(&config.data_dir, &config.journal, clock)?;
     let orders = std::mem::take(&mut memory.orders);
+    let (broadcasts, asked) = Broadcasts::channel(std::mem::take(&mut memory.plays));
+    let (confirmed, time) = confirmed_time();
     let present = desired::load(&config.data_dir);
     let cameras = camera::Cameras::start(&config.camera, &config.data_dir, present.subscribe(), clock)?;
     let watched = present.subscribe();
     let evidence = evidence::start(&config.data_dir, journal.clone(), cameras.cameras.clone(), watched, clock)?;
     let heard = speaker::start(config, credentials.clone(), journal.clone(), present.subscribe(), clock)?;
-    // Nobody decides between sounds yet: what became of each is in the log.
-    drop(heard.news);
     let reports = cameras.reports;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = LocalSet::new();
@@ -62,14 +63,25 @@ pub fn run(config: &Config, config_path: &Path, clock: Clock) -> anyhow::Result<
         let rooms = alarm::Rooms {
             journal: journal.clone(),
             configurations: present.subscribe(),
-            voices: heard.speakers,
-            sounds: heard.sounds,
+            voices: broadcasts.clone(),
+            sounds: heard.sounds.clone(),
             teller,
             words: spoken,
             line: vitals.hub_connected.subscribe(),
         };
+        let world = broadcast::World {
+            sinks: heard.speakers,
+            news: heard.news,
+            sounds: heard.sounds,
+            journal: journal.clone(),
+            clock,
+            time,
+            configurations: present.subscribe(),
+        };
+        let mut broadcast = tokio::task::spawn_local(broadcast::Task::new(asked, world).run());
         let mut alarm = tokio::task::spawn_local(alarm::Task::new(rooms, clock).run());
-        let house = House { orders, present, journal, vitals, cameras: cameras.cameras, words, clock };
+        let house =
+            House { orders, present, journal, vitals, cameras: cameras.cameras, words, broadcasts, confirmed, clock };
         let mut uplink = tokio::task::spawn_local(uplink(config.data_dir.clone(), house, stopped));
         tracing::info!(gateway.start_ms = clock.mono_ms(), gateway.version = VERSION, "the gateway is running");
         // A task that ends by itself has met a bug. A gateway that looks alive and hears nothing would be worse than one
@@ -79,11 +91,13 @@ pub fn run(config: &Config, config_path: &Path, clock: Clock) -> anyhow::Result<
             _ = &mut field => anyhow::bail!("the field ended by itself"),
             _ = &mut confirmer => anyhow::bail!("the journal ended by itself"),
             _ = &mut uplink => anyhow::bail!("the uplink ended by itself"),
+            _ = &mut broadcast => anyhow::bail!("nobody decides any more what is heard"),
             _ = &mut alarm => anyhow::bail!("the answer to presses ended by itself"),
         }
         tracing::info!("the gateway is ending");
         let _ = stop.send(true);
         alarm.abort();
+        broadcast.abort();
         let _ = tokio::join!(field, uplink);
         Ok(())
     });
@@ -105,6 +119,8 @@ struct House {
     vitals: Rc<Vitals>,
     cameras: camera::Cameras,
     words: alarm::Words,
+    broadcasts: Broadcasts,
+    confirmed: watch::Sender<Option<Confirmed>>,
     clock: Clock,
 }
 
@@ -114,8 +130,10 @@ impl House {
     fn prepare(&self, identity: &Identity, data_dir: &Path) -> anyhow::Result<(Uplink, Connection, Desired)> {
         let (journal, clock) = (&self.journal, self.clock);
         let (desired, following) = Desired::new(identity, data_dir, self.present.clone(), journal.clone(), clock)?;
-        let desk =
-            Desk::new(identity, self.orders.clone(), journal.clone(), Rooms { following, words: self.words.clone() })?;
+        let (words, broadcasts) = (self.words.clone(), self.broadcasts.clone());
+        let rooms = Rooms { following, words, broadcasts };
+        let (orders, confirmed) = (self.orders.clone(), self.confirmed.clone());
+        let desk = Desk::new(identity, orders, journal.clone(), rooms, clock, confirmed)?;
         let calls = media::start(identity.clone(), self.cameras.clone(), clock)?;
         let (uplink, connection) = Uplink::new(identity, journal.clone(), desk, self.vitals.clone(), calls, clock)?;
         Ok((uplink, connection, desired))

@@ -11,16 +11,17 @@
 //! | `camera`    | pictures into memory and onto disk, and what is wrong with each camera                   |
 //! | `order`     | what the hub orders is looked at, and handed to the room that carries it out             |
 //! | `alarm`     | what a press sets off in the village, and what whoever pressed is told                   |
+//! | `broadcast` | what may be heard, what goes before what, and what became of it                         |
 //! | `speaker`   | loudspeakers: on the village's broker, and on this machine's sound card                  |
 //! | [`fleet`]   | how the gateway got its identity, and the configuration it follows                       |
 //!
-//! Rooms that later capabilities open, as `ARCHITECTURE.md` draws them: `broadcast` and `local` (the page in the village's own
-//! network).
+//! Rooms that later capabilities open, as `ARCHITECTURE.md` draws them: `local` (the page in the village's own network).
 //!
 //! Everything runs on one thread, apart from the journal, whose disk may be slow, and from cameras and loudspeakers, which never
 //! delay a press.
 
 mod alarm;
+mod broadcast;
 mod camera;
 pub mod clock;
 pub mod config;

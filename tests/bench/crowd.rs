@@ -372,6 +372,7 @@ impl Member {
             journal: JournalGauges::default(),
             lan_connected: true,
             devices_count: 1,
+            clock_nonce: None,
         };
         let mut buffer = [0; 4096];
         let length = beat.emit(&mut buffer)?;

@@ -281,6 +281,7 @@ impl Gateway {
             journal: JournalGauges::default(),
             lan_connected: true,
             devices_count: self.devices.len() as u32,
+            clock_nonce: None,
         };
         let mut buffer = [0; 4096];
         let length = beat.emit(&mut buffer)?;

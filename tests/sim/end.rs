@@ -370,6 +370,7 @@ impl End {
             journal: JournalGauges::default(),
             lan_connected: true,
             devices_count: 0,
+            clock_nonce: None,
         };
         let mut buffer = vec![0; Beat::BYTES_MAX];
         let length = beat.emit(&mut buffer).expect("the buffer holds any beat");

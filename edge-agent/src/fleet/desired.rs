@@ -68,6 +68,11 @@ impl Following {
         self.changed.notify_one();
     }
 
+    /// What is followed now.
+    pub(crate) fn present(&self) -> Arc<Configuration> {
+        self.present.borrow().clone()
+    }
+
     /// The region of this site as far as it was told; empty before.
     pub(crate) fn region_code(&self) -> String {
         self.present.borrow().region_code.clone()

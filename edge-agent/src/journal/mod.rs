@@ -16,6 +16,7 @@
 
 mod damage;
 mod house;
+mod plays;
 mod received;
 mod shelf;
 mod space;
@@ -101,6 +102,25 @@ pub(crate) enum Fact {
     Order(StreamKey, Sequence, OrderState),
     /// The counter of the last order that was taken of an issuer in a lane.
     OrderFloor(String, Lane, u64),
+    /// How far a broadcast has come at a loudspeaker.
+    Play(PlayMarked),
+}
+
+/// How far a broadcast has come at a loudspeaker.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct PlayMarked {
+    pub(crate) broadcast: String,
+    pub(crate) speaker: String,
+    pub(crate) mark: PlayMark,
+}
+
+/// What must be known of a play after a crash.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum PlayMark {
+    /// It may have been heard: it never begins again.
+    Begun,
+    /// Its last report is in the journal.
+    Over,
 }
 
 /// How far an order of the hub's has got.
@@ -108,6 +128,8 @@ pub(crate) enum Fact {
 pub(crate) enum OrderState {
     /// Committed, and not looked at.
     Waiting,
+    /// Genuine, and not judged before it is certain what time it is.
+    Held,
     /// To be carried out, and not finished.
     Admitted,
     /// Nothing is left to do.
@@ -120,6 +142,7 @@ impl OrderState {
     fn name(self) -> &'static str {
         match self {
             Self::Waiting => "waiting",
+            Self::Held => "held",
             Self::Admitted => "admitted",
             Self::Done => "done",
             Self::Refused => "refused",
@@ -142,6 +165,7 @@ pub(crate) struct Memory {
     pub(crate) directory: Vec<(String, DeviceKey)>,
     pub(crate) alarm_levels: Vec<(DeviceKey, bool)>,
     pub(crate) orders: OrderMemory,
+    pub(crate) plays: Vec<PlayMarked>,
 }
 
 /// What became of a draft.

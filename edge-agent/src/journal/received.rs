@@ -51,10 +51,13 @@ impl Store {
             .map(drop)
     }
 
-    /// Keeps the newest `count_max` entries of the hub's.
+    /// Keeps the newest `count_max` entries of the hub's, and those that still count, such as delegations.
     pub(super) fn bound_received(&self, count_max: i64) -> rusqlite::Result<()> {
         self.connection
-            .prepare_cached("delete from received_entry where id <= (select max(id) from received_entry) - ?1")?
+            .prepare_cached(
+                "delete from received_entry
+                 where id <= (select max(id) from received_entry) - ?1 and state != 'admitted'",
+            )?
             .execute([count_max])
             .map(drop)
     }
@@ -66,12 +69,16 @@ impl Store {
             .connection
             .prepare(
                 "select sequence, boot_id, wall_ms, mono_ms, kind, body, lane, epoch, state from received_entry
-                 where state in ('waiting', 'admitted')
+                 where state in ('waiting', 'held', 'admitted')
                     or id = (select max(id) from received_entry where kind = ?1 and state = 'done') order by id",
             )?
             .query_map([ConfigurationOrder::KIND], |row| {
                 let state: String = row.get(8)?;
-                let state = if state == "waiting" { OrderState::Waiting } else { OrderState::Admitted };
+                let state = match state.as_str() {
+                    "waiting" => OrderState::Waiting,
+                    "held" => OrderState::Held,
+                    _ => OrderState::Admitted,
+                };
                 Ok((key(row, 6)?, entry(row)?, state))
             })?
             .collect::<Result<_, _>>()?;
@@ -120,7 +127,7 @@ mod tests {
         let dir = TempDir::new("journal-layout-1");
         let path = dir.path().join("journal.db");
         let store = Store::open(&path).unwrap();
-        store.connection.execute_batch("drop table order_floor; pragma user_version = 1").unwrap();
+        store.connection.execute_batch("drop table order_floor; drop table play; pragma user_version = 1").unwrap();
         drop(store);
         let store = Store::open(&path).unwrap();
         store.put_order_floor("root", Lane::Urgent, 3).unwrap();

@@ -11,10 +11,11 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use tongluo_protocols::id::{BootId, DeviceKey, Epoch, Lane, Sequence, StreamKey};
 use tongluo_protocols::link::BATCH_ENTRIES_MAX;
 
+use super::plays::PLAY;
 use super::{Entry, Memory, Stream};
 
 /// The layout below, in `user_version`. A file with a number that is not known here is set aside like a damaged one.
-const LAYOUT: i32 = 2;
+const LAYOUT: i32 = 3;
 
 /// What layout 2 has and layout 1 had not: how far the orders of each issuer were taken.
 const ORDER_FLOOR: &str = "
@@ -146,13 +147,19 @@ impl Store {
         if layout == 0 {
             let tables: i64 = connection.query_row("select count(*) from sqlite_schema", [], |row| row.get(0))?;
             if tables == 0 {
-                connection
-                    .execute_batch(&format!("begin; {SCHEMA} {ORDER_FLOOR} pragma user_version = {LAYOUT}; commit;"))?;
+                connection.execute_batch(&format!(
+                    "begin; {SCHEMA} {ORDER_FLOOR} {PLAY} pragma user_version = {LAYOUT}; commit;"
+                ))?;
                 return Self::bounded(connection, path);
             }
         }
-        if layout == 1 {
-            connection.execute_batch(&format!("begin; {ORDER_FLOOR} pragma user_version = {LAYOUT}; commit;"))?;
+        let since = match layout {
+            1 => Some([ORDER_FLOOR, PLAY].concat()),
+            2 => Some(PLAY.to_owned()),
+            _ => None,
+        };
+        if let Some(tables) = since {
+            connection.execute_batch(&format!("begin; {tables} pragma user_version = {LAYOUT}; commit;"))?;
             return Self::bounded(connection, path);
         }
         if layout != LAYOUT {
@@ -381,7 +388,7 @@ impl Store {
             .prepare("select device, raised from alarm_level")?
             .query_map([], |row| Ok((device(row, 0)?, row.get(1)?)))?
             .collect::<Result<_, _>>()?;
-        Ok(Memory { directory, alarm_levels, orders: self.order_memory()? })
+        Ok(Memory { directory, alarm_levels, orders: self.order_memory()?, plays: self.plays()? })
     }
 
     pub(super) fn replace_directory(&self, names: &[(String, DeviceKey)]) -> rusqlite::Result<()> {

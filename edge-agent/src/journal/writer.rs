@@ -374,6 +374,7 @@ impl Writer {
             Fact::AlarmLevel(device, raised) => self.store.put_alarm_level(*device, *raised),
             Fact::SettledAll(start) => self.store.forget_sources_starting(start),
             Fact::Order(key, sequence, state) => self.store.put_order_state(*key, *sequence, *state),
+            Fact::Play(play) => self.store.put_play(&play.broadcast, &play.speaker, play.mark),
             Fact::OrderFloor(issuer, lane, counter) => self.store.put_order_floor(issuer, *lane, *counter),
         }
     }

@@ -1,4 +1,8 @@
-//! Whether something that came down is an order for this gateway. Pure.
+//! Whether something that came down is an order for this gateway, and from whom. Pure.
+//!
+//! Two kinds of keys are believed: the root's, which was pinned at enrolment, and those that the root has delegated to. The
+//! latter may only have things heard and be silent again, for their regions, classes and time; a key of a village speaks for its
+//! village.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -6,10 +10,15 @@ use std::fmt;
 use base64ct::{Base64, Encoding as _};
 use ed25519_dalek::VerifyingKey;
 use tongluo_protocols::id::Lane;
-use tongluo_protocols::order::{Order, ROOT, SignedOrder, Unverified};
+use tongluo_protocols::order::{
+    Algorithm, Broadcast, Class, Delegation, Floor, Order, ROOT, SignedOrder, Stop, Target, Unverified,
+};
 
 /// Issuers whose counters are kept: the root's and those of its delegations, which are bounded by the hub's 31.
 const ISSUERS_MAX: usize = 64;
+/// Keys that are believed beside the root's: a county's, a township's and a village's, several times over. Another one is
+/// refused.
+const DELEGATES_MAX: usize = 31;
 
 /// What came down, and how.
 #[derive(Clone, Copy, Debug)]
@@ -20,8 +29,8 @@ pub(crate) struct Arrived<'a> {
     pub(crate) lane: Lane,
     /// The entry's body.
     pub(crate) body: &'a [u8],
-    /// Whether it passed before this start: its counter is known for that reason.
-    pub(crate) admitted_before: bool,
+    /// Whether it passed before: its counter is known for that reason.
+    pub(crate) counted: bool,
 }
 
 /// Why something is no order for this gateway.
@@ -37,8 +46,13 @@ pub(crate) enum Refusal {
     Mismatched,
     /// It is for others.
     NotForUs,
-    /// Its counter is not greater than that of an order before it.
+    /// Its counter is that of the order before it.
     Repeated {
+        /// Its counter.
+        counter: u64,
+    },
+    /// Its counter is less than that of an order before it.
+    Overtaken {
         /// Its counter.
         counter: u64,
         /// The last one that was taken.
@@ -48,8 +62,42 @@ pub(crate) enum Refusal {
     Early,
     /// Its time is over.
     Stale,
+    /// Its issuer may not order beyond its regions.
+    OutOfRegion,
+    /// Its issuer may not order this class.
+    ClassNotDelegated,
+    /// Its issuer may not order this kind.
+    KindNotDelegated,
+    /// The time of its issuer's key has not come, or is over.
+    DelegationExpired,
+    /// There are too many issuers.
+    TooManyIssuers,
     /// Nobody here carries out orders of its kind.
     UnknownKind,
+}
+
+impl Refusal {
+    /// Its name in verdicts.
+    pub(crate) const fn name(&self) -> &'static str {
+        match self {
+            Self::Unreadable(_) => "unreadable",
+            Self::UnknownIssuer => "unknown_issuer",
+            Self::Unverified(Unverified::Signature) => "foreign_key",
+            Self::Unverified(_) => "unknown_algorithm",
+            Self::Mismatched => "mismatched",
+            Self::NotForUs => "not_for_us",
+            Self::Repeated { .. } => "repeated",
+            Self::Overtaken { .. } => "overtaken",
+            Self::Early => "early",
+            Self::Stale => "stale",
+            Self::OutOfRegion => "out_of_region",
+            Self::ClassNotDelegated => "class_not_delegated",
+            Self::KindNotDelegated => "kind_not_delegated",
+            Self::DelegationExpired => "delegation_expired",
+            Self::TooManyIssuers => "too_many_issuers",
+            Self::UnknownKind => "unknown_kind",
+        }
+    }
 }
 
 impl fmt::Display for Refusal {
@@ -60,14 +108,29 @@ impl fmt::Display for Refusal {
             Self::Unverified(why) => why.fmt(f),
             Self::Mismatched => f.write_str("its kind or lane is not that of the entry it came in"),
             Self::NotForUs => f.write_str("it is for another site"),
-            Self::Repeated { counter, floor } => {
-                write!(f, "its counter {counter} is not greater than {floor}: it is a repeat or was overtaken")
+            Self::Repeated { counter } => write!(f, "its counter {counter} was taken before: it is a repeat"),
+            Self::Overtaken { counter, floor } => {
+                write!(f, "its counter {counter} is less than {floor}: a later order was taken before it")
             }
             Self::Early => f.write_str("it came before its time"),
             Self::Stale => f.write_str("its time is over"),
+            Self::OutOfRegion => f.write_str("its issuer may not order beyond its own regions"),
+            Self::ClassNotDelegated => f.write_str("its issuer may not order this class"),
+            Self::KindNotDelegated => f.write_str("its issuer may only have things heard, and stop them"),
+            Self::DelegationExpired => f.write_str("its issuer's key does not count at this time"),
+            Self::TooManyIssuers => f.write_str("more issuers are known than this gateway keeps counters of"),
             Self::UnknownKind => f.write_str("this gateway does not carry out orders of its kind"),
         }
     }
+}
+
+/// A key that the root has delegated to.
+#[derive(Clone, Debug)]
+struct Delegate {
+    key: VerifyingKey,
+    regions: Vec<String>,
+    classes: Vec<Class>,
+    times_ms: (i64, i64),
 }
 
 /// Who is believed, and what was taken.
@@ -75,6 +138,7 @@ pub(crate) struct Gate {
     root: VerifyingKey,
     site_id: String,
     floors: HashMap<(String, Lane), u64>,
+    delegates: HashMap<String, Delegate>,
 }
 
 impl Gate {
@@ -86,7 +150,7 @@ impl Gate {
         let root = VerifyingKey::from_bytes(&key)
             .map_err(|error| anyhow::anyhow!("the order key in identity.json is no Ed25519 key: {error}"))?;
         let floors = floors.into_iter().map(|(issuer, lane, counter)| ((issuer, lane), counter)).collect();
-        Ok(Self { root, site_id: site_id.to_owned(), floors })
+        Ok(Self { root, site_id: site_id.to_owned(), floors, delegates: HashMap::new() })
     }
 
     /// Judges what arrived. `utc_ms` is the time if it is certain; without it an order is judged by its counter alone, which
@@ -98,10 +162,12 @@ impl Gate {
         arrived: Arrived<'a>,
     ) -> Result<Order<'a>, Refusal> {
         let signed = SignedOrder::parse(arrived.body).map_err(Refusal::Unreadable)?;
-        if signed.issuer() != ROOT {
+        let delegate = self.delegates.get(signed.issuer());
+        if delegate.is_none() && signed.issuer() != ROOT {
             return Err(Refusal::UnknownIssuer);
         }
-        let order = signed.verify(&self.root).map_err(Refusal::Unverified)?;
+        let key = delegate.map_or(&self.root, |delegate| &delegate.key);
+        let order = signed.verify(key).map_err(Refusal::Unverified)?;
         if order.kind != arrived.kind || order.lane != arrived.lane {
             return Err(Refusal::Mismatched);
         }
@@ -109,11 +175,13 @@ impl Gate {
         if !order.is_for(&self.site_id, region) {
             return Err(Refusal::NotForUs);
         }
-        let floor = self.floor(order.issuer, order.lane);
-        if order.counter <= floor && !arrived.admitted_before {
-            return Err(Refusal::Repeated { counter: order.counter, floor });
+        if let Some(delegate) = delegate {
+            delegate.allows(&order, region_code, utc_ms)?;
         }
+        let (counter, floor) = (order.counter, self.floor(order.issuer, order.lane));
         match utc_ms {
+            _ if counter == floor && !arrived.counted => Err(Refusal::Repeated { counter }),
+            _ if counter < floor && !arrived.counted => Err(Refusal::Overtaken { counter, floor }),
             Some(now_ms) if now_ms < order.not_before_ms => Err(Refusal::Early),
             Some(now_ms) if now_ms > order.not_after_ms => Err(Refusal::Stale),
             _ => Ok(order),
@@ -131,8 +199,71 @@ impl Gate {
         true
     }
 
+    /// Takes note of a counter that the hub says was given out.
+    pub(crate) fn raise(&mut self, floor: Floor<'_>) {
+        if let Some(known) = self.floors.get_mut(&(floor.issuer.to_owned(), floor.lane)) {
+            *known = floor.counter.max(*known);
+        } else if self.floors.len() < ISSUERS_MAX * Lane::ALL.len() {
+            self.floors.insert((floor.issuer.to_owned(), floor.lane), floor.counter);
+        }
+    }
+
+    /// Believes another key from now on, in the place of the one of that name.
+    pub(crate) fn delegate(&mut self, delegation: &Delegation<'_>) -> Result<(), Refusal> {
+        const WHAT: &str = "a delegation";
+        if delegation.algorithm != Algorithm::Ed25519.number() {
+            return Err(Refusal::Unverified(Unverified::Algorithm(Algorithm::from_number(delegation.algorithm))));
+        }
+        let malformed = Refusal::Unreadable(tongluo_protocols::Error::Malformed { what: WHAT, at: 0 });
+        let key = VerifyingKey::from_bytes(&delegation.key).map_err(|_| malformed)?;
+        if delegation.issuer == ROOT || delegation.issuer.is_empty() {
+            return Err(malformed);
+        }
+        if self.delegates.len() >= DELEGATES_MAX && !self.delegates.contains_key(delegation.issuer) {
+            return Err(Refusal::TooManyIssuers);
+        }
+        let delegate = Delegate {
+            key,
+            regions: delegation.regions.iter().filter(|code| !code.is_empty()).map(str::to_owned).collect(),
+            classes: delegation.classes.iter().collect(),
+            times_ms: (delegation.not_before_ms, delegation.not_after_ms),
+        };
+        self.delegates.insert(delegation.issuer.to_owned(), delegate);
+        Ok(())
+    }
+
+    /// For which regions an issuer may order; `None`: for all, it is the root.
+    pub(crate) fn regions_of(&self, issuer: &str) -> Option<&[String]> {
+        self.delegates.get(issuer).map(|delegate| delegate.regions.as_slice())
+    }
+
     fn floor(&self, issuer: &str, lane: Lane) -> u64 {
         self.floors.get(&(issuer.to_owned(), lane)).copied().unwrap_or(0)
+    }
+}
+
+impl Delegate {
+    /// Whether its order stays within what was delegated.
+    fn allows(&self, order: &Order<'_>, region_code: &str, utc_ms: Option<i64>) -> Result<(), Refusal> {
+        if !matches!(order.kind, Broadcast::KIND | Stop::KIND) {
+            return Err(Refusal::KindNotDelegated);
+        }
+        let covers = |code: &str| self.regions.iter().any(|region| code.starts_with(region.as_str()));
+        let within = |target: Target<'_>| match target {
+            Target::Region(code) => covers(code),
+            Target::Site(_) | Target::Other(_) => true,
+        };
+        if !covers(region_code) || !order.targets.iter().all(within) {
+            return Err(Refusal::OutOfRegion);
+        }
+        if order.sound.is_some_and(|sound| !self.classes.contains(&sound.class)) {
+            return Err(Refusal::ClassNotDelegated);
+        }
+        let (not_before_ms, not_after_ms) = self.times_ms;
+        match utc_ms {
+            Some(now_ms) if !(not_before_ms..=not_after_ms).contains(&now_ms) => Err(Refusal::DelegationExpired),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -181,11 +312,10 @@ pub(crate) mod tests {
 
     #[test]
     fn each_order_gets_its_verdict() {
-        let routine = Arrived { kind: 1, lane: Lane::Routine, body: &[], admitted_before: false };
+        let routine = Arrived { kind: 1, lane: Lane::Routine, body: &[], counted: false };
         let regional = [Target::Region("411728")];
         let foreign = [Target::Site("other"), Target::Region("4117281022019")];
         let at = |offset: i64| Some(NOW_MS + offset);
-        let repeated = |counter| Some(Refusal::Repeated { counter, floor: 100 });
         let table: [Case<'_>; 15] = [
             ("fine", fine(), at(0), routine, None),
             ("the last moment", fine(), at(1_000), routine, None),
@@ -194,9 +324,15 @@ pub(crate) mod tests {
             ("far ahead", Order { counter: u64::MAX >> 1, ..fine() }, at(0), routine, None),
             ("early", fine(), at(-1), routine, Some(Refusal::Early)),
             ("stale", fine(), at(1_001), routine, Some(Refusal::Stale)),
-            ("repeated", Order { counter: 100, ..fine() }, at(0), routine, repeated(100)),
-            ("overtaken", Order { counter: 7, ..fine() }, at(0), routine, repeated(7)),
-            ("unfinished", Order { counter: 7, ..fine() }, at(0), Arrived { admitted_before: true, ..routine }, None),
+            ("repeated", Order { counter: 100, ..fine() }, at(0), routine, Some(Refusal::Repeated { counter: 100 })),
+            (
+                "overtaken",
+                Order { counter: 7, ..fine() },
+                at(0),
+                routine,
+                Some(Refusal::Overtaken { counter: 7, floor: 100 }),
+            ),
+            ("unfinished", Order { counter: 7, ..fine() }, at(0), Arrived { counted: true, ..routine }, None),
             (
                 "for others",
                 Order { targets: Targets::new(&foreign), ..fine() },
@@ -228,10 +364,10 @@ pub(crate) mod tests {
     fn what_was_taken_is_a_repeat_from_then_on() {
         let (mut gate, mut buffer) = (gate(), [0; ORDER_BYTES_MAX]);
         let length = fine().sign(&key(), &mut buffer).unwrap();
-        let arrived = Arrived { kind: 1, lane: Lane::Routine, body: &buffer[..length], admitted_before: false };
+        let arrived = Arrived { kind: 1, lane: Lane::Routine, body: &buffer[..length], counted: false };
         let order = gate.admit("", Some(NOW_MS), arrived).unwrap();
         assert!(gate.taken(&order));
-        assert_eq!(gate.admit("", Some(NOW_MS), arrived), Err(Refusal::Repeated { counter: 101, floor: 101 }));
+        assert_eq!(gate.admit("", Some(NOW_MS), arrived), Err(Refusal::Repeated { counter: 101 }));
     }
 
     #[test]

@@ -151,7 +151,6 @@ impl Speakers {
     }
 
     /// How they are, and whenever that changes.
-    #[expect(dead_code, reason = "for the room that decides between sounds")]
     pub(crate) fn states(&self) -> watch::Receiver<States> {
         self.states.clone()
     }

@@ -74,7 +74,6 @@ impl Sounds {
     ///
     /// # Errors
     /// Why there is none, as a sentence. Another try goes on where this one broke off.
-    #[expect(dead_code, reason = "for the room that decides between sounds")]
     pub(crate) async fn get(&self, content: ContentId, bytes: u64) -> Result<PathBuf, String> {
         let (reply, answer) = oneshot::channel();
         self.wanted.try_send((content, bytes, reply)).map_err(|_| "too many sounds are being fetched".to_owned())?;

@@ -2,6 +2,7 @@
 
 use tongluo_protocols::event::{Beat, Streams};
 use tongluo_protocols::link::Sender;
+use tongluo_protocols::order::Nonce;
 
 use super::task::Vitals;
 use crate::VERSION;
@@ -13,7 +14,13 @@ use crate::journal::Journal;
 pub(super) const BEAT_MS: u64 = 10_000;
 
 /// A beat's bytes.
-pub(super) fn beat(clock: Clock, journal: &Journal, sender: &Sender, vitals: &Vitals) -> Vec<u8> {
+pub(super) fn beat(
+    clock: Clock,
+    journal: &Journal,
+    sender: &Sender,
+    vitals: &Vitals,
+    clock_nonce: Option<Nonce>,
+) -> Vec<u8> {
     let streams: Vec<_> = sender.streams().collect();
     let beat = Beat {
         boot_id: journal.boot_id(),
@@ -25,6 +32,7 @@ pub(super) fn beat(clock: Clock, journal: &Journal, sender: &Sender, vitals: &Vi
         journal: journal.shelf().gauges(),
         lan_connected: vitals.lan_connected.get(),
         devices_count: vitals.devices_count.get(),
+        clock_nonce,
     };
     let mut buffer = vec![0; Beat::BYTES_MAX];
     let length = beat.emit(&mut buffer).expect("a buffer of this length takes any beat");

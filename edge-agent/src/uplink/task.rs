@@ -188,7 +188,7 @@ impl Uplink {
     }
 
     fn beat(&mut self) {
-        let payload = beat(self.clock, &self.journal, &self.sender, &self.vitals);
+        let payload = beat(self.clock, &self.journal, &self.sender, &self.vitals, self.desk.question());
         let _ = self.client.publish(&self.topics.beat, payload, QoS::AtMostOnce);
         self.beat_at_ms = Some(self.clock.mono_ms() + BEAT_MS);
     }

@@ -9,6 +9,7 @@ use crate::Error;
 use crate::cbor;
 use crate::id::{BootId, NUMBER_MAX, Sequence, StreamKey};
 use crate::link::STREAMS_MAX;
+use crate::order::Nonce;
 
 /// How a gateway is, right now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
@@ -41,6 +42,9 @@ pub struct Beat<'a> {
     /// How many devices it knows.
     #[n(9)]
     pub devices_count: u32,
+    /// The gateway asks what time it is; the hub orders the answer, with this number in it.
+    #[n(10)]
+    pub clock_nonce: Option<Nonce>,
 }
 
 /// How full the journal is.

@@ -367,6 +367,7 @@ fn beat<'a>(streams: &'a [StreamState]) -> Beat<'a> {
         journal: JournalGauges { urgent_pending: 1, routine_pending: 2, bytes: 4096, bytes_max: 8192 },
         lan_connected: true,
         devices_count: 4,
+        clock_nonce: None,
     }
 }
 

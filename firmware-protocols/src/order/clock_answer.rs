@@ -1,14 +1,33 @@
 //! What time it is.
 
-use minicbor::{Decode, Encode};
+use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
 
 use super::{List, NAME_BYTES_MAX};
 use crate::Error;
 use crate::cbor;
 use crate::id::{Lane, Sequence};
 
-/// The length of the number that a gateway draws for its question.
-pub const NONCE_BYTES: usize = 16;
+/// The number that a gateway draws for its question. Never the same twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Nonce(pub [u8; Self::BYTES]);
+
+impl Nonce {
+    /// Its length.
+    pub const BYTES: usize = 16;
+}
+
+impl<C> Encode<C> for Nonce {
+    fn encode<W: encode::Write>(&self, e: &mut Encoder<W>, _: &mut C) -> Result<(), encode::Error<W::Error>> {
+        e.bytes(&self.0)?.ok()
+    }
+}
+
+impl<'b, C> Decode<'b, C> for Nonce {
+    fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, decode::Error> {
+        let at = d.position();
+        d.bytes()?.try_into().map(Self).map_err(|_| decode::Error::message("a nonce has 16 bytes").at(at))
+    }
+}
 
 /// The most counters that one answer names: both lanes of the root and of 31 delegations.
 pub const FLOORS_MAX: usize = 64;
@@ -19,8 +38,8 @@ pub const FLOORS_MAX: usize = 64;
 #[cbor(map)]
 pub struct ClockAnswer<'a> {
     /// The number that the gateway drew.
-    #[cbor(n(1), with = "minicbor::bytes")]
-    pub nonce: [u8; NONCE_BYTES],
+    #[n(1)]
+    pub nonce: Nonce,
     /// The site that asked.
     #[b(2)]
     pub site: &'a str,

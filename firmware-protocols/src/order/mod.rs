@@ -26,7 +26,7 @@ pub use alarm_word::{AlarmState, AlarmWord};
 pub use body::Body;
 pub use broadcast::{Broadcast, Interrupted, Priority, SPEAKERS_MAX, Stop};
 pub use claims::{Class, Order, Sound, TARGETS_MAX, Target, Targets};
-pub use clock_answer::{ClockAnswer, FLOORS_MAX, Floor, NONCE_BYTES};
+pub use clock_answer::{ClockAnswer, FLOORS_MAX, Floor, Nonce};
 pub use configuration::ConfigurationOrder;
 pub use delegation::{CLASSES_MAX, Delegation, KEY_BYTES, REGIONS_MAX};
 pub use envelope::{Algorithm, Sign, SignedOrder, Unverified, Verify};

@@ -138,7 +138,7 @@ fn known_bytes_of_the_other_bodies() {
     assert_eq!(AlarmWord::parse(&bytes), Ok(word));
 
     let floors = [Floor { issuer: ROOT, lane: Lane::Urgent, counter: 5 }];
-    let answer = ClockAnswer { nonce: [1; 16], site: "s", utc_ms: 9, floors: List::new(&floors) };
+    let answer = ClockAnswer { nonce: Nonce([1; 16]), site: "s", utc_ms: 9, floors: List::new(&floors) };
     let bytes = emitted(&|buffer: &mut [u8]| answer.emit(buffer));
     let expected =
         [&[0xa4, 1, 0x50][..], &[1; 16], &[2, 0x61, b's', 3, 9, 4, 0x81, 0x83, 0x64], b"root", &[0, 5]].concat();
@@ -392,7 +392,7 @@ fn the_longest_bodies_fit_an_order() {
     let speakers = vec![name.as_str(); SPEAKERS_MAX];
     let longest = Broadcast { id: &name, media_type: &name, bytes: u64::MAX, reach: &name, ..broadcast(&speakers) };
     let floors = vec![Floor { issuer: &name, lane: Lane::Urgent, counter: NUMBER_MAX }; FLOORS_MAX];
-    let answer = ClockAnswer { nonce: [0; 16], site: &name, utc_ms: i64::MIN, floors: List::new(&floors) };
+    let answer = ClockAnswer { nonce: Nonce([0; 16]), site: &name, utc_ms: i64::MIN, floors: List::new(&floors) };
     let answer = emitted(&|buffer: &mut [u8]| answer.emit(buffer));
     assert!(answer.len() <= ClockAnswer::BYTES_MAX);
     for body in [emitted(&|buffer: &mut [u8]| longest.emit(buffer)), answer] {

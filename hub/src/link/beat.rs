@@ -151,6 +151,7 @@ mod tests {
             journal: JournalGauges::default(),
             lan_connected: true,
             devices_count: 0,
+            clock_nonce: None,
         }
     }
 

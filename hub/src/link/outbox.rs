@@ -16,6 +16,7 @@ use sqlx::AnyConnection;
 use tokio::sync::Notify;
 use tongluo_protocols::id::{BootId, Epoch, Lane, StreamKey};
 use tongluo_protocols::link::{Ack, ENTRY_BODY_BYTES_MAX};
+use tongluo_protocols::order::Nonce;
 
 use super::outbox_store as store;
 use crate::clock;
@@ -36,6 +37,7 @@ struct Shared {
     started: std::time::Instant,
     mail: Mutex<Mail>,
     posted: Notify,
+    questioned: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -43,6 +45,10 @@ struct Mail {
     /// Sites that listen: something was heard from them on their present connection.
     listening: HashSet<SiteId>,
     slips: HashMap<SiteId, Slip>,
+    /// What gateways asked and was not answered yet.
+    questions: HashMap<SiteId, Nonce>,
+    /// What each asked last: a heartbeat repeats the question until its answer has come.
+    asked: HashMap<SiteId, Nonce>,
 }
 
 /// What has happened to one site since its slip was last taken, in this order.
@@ -77,6 +83,7 @@ impl Outbox {
             started: clock::instant(),
             mail: Mutex::default(),
             posted: Notify::new(),
+            questioned: Notify::new(),
         }))
     }
 
@@ -144,6 +151,35 @@ impl Outbox {
         Ok(())
     }
 
+    /// The site asks what time it is.
+    pub(super) fn asked(&self, site: &SiteId, nonce: Nonce) {
+        let mut mail = self.mail();
+        if mail.asked.insert(site.clone(), nonce) != Some(nonce) {
+            mail.questions.insert(site.clone(), nonce);
+            self.0.questioned.notify_one();
+        }
+    }
+
+    /// Who asks what time it is, once somebody does. The newest question of each.
+    pub async fn questions(&self) -> HashMap<SiteId, Nonce> {
+        loop {
+            let questioned = self.0.questioned.notified();
+            let questions = std::mem::take(&mut self.mail().questions);
+            if !questions.is_empty() {
+                return questions;
+            }
+            questioned.await;
+        }
+    }
+
+    /// Whether something in this lane waits for the site.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn waits(&self, connection: &mut AnyConnection, site: &SiteId, lane: Lane) -> Result<bool, sqlx::Error> {
+        store::waits(connection, site, lane).await
+    }
+
     /// All slips, once there are any.
     pub(super) async fn slips(&self) -> HashMap<SiteId, Slip> {
         loop {
@@ -201,6 +237,17 @@ mod tests {
         assert!(outbox.slips().await[&site].heard, "it listens again");
         outbox.heard(&site);
         assert_eq!(outbox.mail().slips.len(), 0, "a beat of a gateway that listens is no news");
+    }
+
+    #[tokio::test]
+    async fn a_question_is_answered_once_however_often_it_is_heard() {
+        let (outbox, site) = (Outbox::new(), SiteId::from_known("s"));
+        outbox.asked(&site, Nonce([1; 16]));
+        outbox.asked(&site, Nonce([1; 16]));
+        outbox.asked(&site, Nonce([2; 16]));
+        assert_eq!(outbox.questions().await[&site], Nonce([2; 16]));
+        outbox.asked(&site, Nonce([2; 16]));
+        assert!(outbox.mail().questions.is_empty());
     }
 
     #[tokio::test]

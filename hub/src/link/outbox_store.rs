@@ -219,6 +219,17 @@ pub(super) async fn expire(connection: &mut AnyConnection, now_ms: i64) -> Resul
     Ok(removed)
 }
 
+/// Whether something in this lane waits for a site.
+pub(super) async fn waits(connection: &mut AnyConnection, site: &SiteId, lane: Lane) -> Result<bool, sqlx::Error> {
+    let waiting: i64 =
+        sqlx::query_scalar("select count(*) from outbox_stream where site_id = $1 and lane = $2 and committed < head")
+            .bind(site.as_str())
+            .bind(i64::from(lane.number()))
+            .fetch_one(connection)
+            .await?;
+    Ok(waiting > 0)
+}
+
 /// How many entries wait for their gateways.
 pub(super) async fn waiting(connection: &mut AnyConnection) -> Result<i64, sqlx::Error> {
     // Postgres sums bigints to numeric, which `Any` does not carry.

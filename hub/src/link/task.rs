@@ -222,6 +222,9 @@ impl Intake {
                         self.gauges.malformed.inc();
                         continue;
                     };
+                    if let Some(nonce) = beat.clock_nonce {
+                        self.outbox.asked(site_id, nonce);
+                    }
                     let memory = (&mut self.beats, &mut self.lateness);
                     let found = beat::take_beat(&mut transaction, now_ms, memory, (site_id, region), &beat).await?;
                     asks.extend(found.0.into_iter().map(|ack| (site_id, ack)));

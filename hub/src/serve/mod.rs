@@ -34,7 +34,7 @@ use crate::lock::DataLock;
 use crate::map::{self, MapRoom};
 use crate::metrics::{self, MetricsRoom};
 use crate::open_files;
-use crate::order::Orders;
+use crate::order::{self, Orders};
 use crate::region::{self, RegionRoom};
 use crate::seal::Seal;
 use crate::store::Store;
@@ -197,7 +197,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     };
     // The rooms that have something to say in gateways' configurations.
     let contributors: Vec<Arc<dyn Contributor>> = vec![Arc::new(video.clone()), Arc::new(broadcast.clone())];
-    let configurations = Configurations::new(store.clone(), seal.clone(), orders, contributors);
+    let configurations = Configurations::new(store.clone(), seal.clone(), orders.clone(), contributors);
     let gateway_routes = gateway_routes(&content, ConfigurationRoom { store: store.clone(), seal }, &relay);
     let app = application(rooms, metrics::routes(metrics_room), identity, AllowedHosts::of(&config));
     let tls = https_credential(&config, &server)?;
@@ -210,6 +210,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         tokio::spawn(intake.run(arrivals)),
         tokio::spawn(down.run()),
         tokio::spawn(configurations.run()),
+        tokio::spawn(order::answer_clocks(store.clone(), orders)),
         tokio::spawn(kick_revoked(roster, Arc::clone(&broker))),
         tokio::spawn(relay.run(Arc::clone(&broker))),
         tokio::spawn(expire(store.clone())),

@@ -3,16 +3,21 @@
 //! An order is given inside the transaction that decided it: its counter is taken, it is signed and appended to the outbox of
 //! its site, and either all of that is true after the commit or nothing is. `link` sends it. The counter is
 //! `max(last + 1, UTC ms)` for the issuer in the lane, so that it grows over restarts and over a restored backup alike.
+//! `clock.rs` answers gateways that ask what time it is.
+
+mod clock;
 
 use std::sync::Arc;
 
 use sqlx::AnyConnection;
 use tongluo_protocols::id::{ContentId, Lane};
-use tongluo_protocols::order::{Floor, ORDER_BYTES_MAX, Order, ROOT, Sound, Target, Targets};
+use tongluo_protocols::order::{ORDER_BYTES_MAX, Order, ROOT, Sound, Target, Targets};
 
 use crate::fleet::Authority;
 use crate::ids::SiteId;
 use crate::link::Outbox;
+
+pub use clock::answer_clocks;
 
 /// Who gives orders; clones share the key and the outbox.
 #[derive(Clone, Debug)]
@@ -86,22 +91,6 @@ impl Orders {
 /// A gateway's clock may be behind the hub's by so much and still obey at once.
 const CLOCK_TOLERANCE_MS: i64 = 60_000;
 
-/// The root's counters of today.
-///
-/// # Errors
-/// The database's.
-pub async fn floors(connection: &mut AnyConnection) -> Result<Vec<Floor<'static>>, sqlx::Error> {
-    let rows: Vec<(i64, i64)> = sqlx::query_as("select lane, last from order_counter where issuer = $1 order by lane")
-        .bind(ROOT)
-        .fetch_all(connection)
-        .await?;
-    let floor = |(lane, last): (i64, i64)| {
-        let lane = Lane::from_number(u64::try_from(lane).ok()?).ok()?;
-        Some(Floor { issuer: ROOT, lane, counter: u64::try_from(last).ok()? })
-    };
-    Ok(rows.into_iter().filter_map(floor).collect())
-}
-
 /// Takes the root's next counter in a lane. The row is held until the caller commits.
 async fn next_counter(connection: &mut AnyConnection, now_ms: i64, lane: Lane) -> Result<u64, sqlx::Error> {
     let last: i64 = sqlx::query_scalar(
@@ -115,6 +104,16 @@ async fn next_counter(connection: &mut AnyConnection, now_ms: i64, lane: Lane) -
     .fetch_one(connection)
     .await?;
     Ok(u64::try_from(last).expect("counters begin at 1"))
+}
+
+/// The last counter that the root gave out in a lane, if it gave any.
+async fn last_counter(connection: &mut AnyConnection, lane: Lane) -> Result<Option<u64>, sqlx::Error> {
+    let last: Option<i64> = sqlx::query_scalar("select last from order_counter where issuer = $1 and lane = $2")
+        .bind(ROOT)
+        .bind(i64::from(lane.number()))
+        .fetch_optional(connection)
+        .await?;
+    Ok(last.and_then(|last| u64::try_from(last).ok()))
 }
 
 #[cfg(test)]
@@ -137,8 +136,7 @@ mod tests {
                 counters.push(next_counter(&mut transaction, now_ms, lane).await.unwrap());
             }
             assert_eq!(counters, [5_000, 5_001, 5_002, 9_000, 1]);
-            let floors = floors(&mut transaction).await.unwrap();
-            assert_eq!(floors.iter().map(|floor| floor.counter).collect::<Vec<_>>(), [9_000, 1]);
+            assert_eq!(last_counter(&mut transaction, Lane::Urgent).await.unwrap(), Some(9_000));
         })
         .await;
     }
