@@ -77,6 +77,8 @@ fn answers(number: usize, packet: Packet, told: &RefCell<Vec<Told>>) -> Vec<Pack
             answers.extend(frames(number, &told.borrow()).map(Packet::Publish));
             answers
         }
+        // What whoever pressed is told comes after the confirmation, at a topic of its own.
+        Packet::Publish(publish) if publish.topic.as_ref() != b"tongluo/confirmed" => Vec::new(),
         Packet::Publish(publish) => {
             let confirmed: serde_json::Value = serde_json::from_slice(&publish.payload).unwrap();
             let text = |key: &str| confirmed[key].as_str().unwrap().to_owned();
