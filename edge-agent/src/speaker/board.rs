@@ -205,9 +205,12 @@ impl Board {
         Some(News { name, speaker, state, played_ms, times, detail })
     }
 
-    /// Notes how the loudspeaker at a sink is.
+    /// Notes how the loudspeaker at a sink is. What failed while it was away says nothing of one that has come back.
     pub(super) fn lives(&mut self, sink: &Sink, life: &Life) {
         for entry in self.speakers.values_mut().filter(|entry| entry.sink == *sink) {
+            if entry.life.health != Health::Ok && life.health == Health::Ok {
+                entry.failure = None;
+            }
             entry.life.clone_from(life);
         }
     }

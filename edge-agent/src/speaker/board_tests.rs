@@ -105,6 +105,21 @@ fn a_play_that_fails_is_a_fault_of_the_loudspeaker_until_one_succeeds() {
 }
 
 #[test]
+fn what_failed_while_a_loudspeaker_was_away_is_forgotten_when_it_comes_back() {
+    let (mut board, mut draw) = (board(), numbers());
+    let sink = Sink::Mqtt("serial-a".to_owned());
+    let life = |health| Life { health, heard_ms: None, detail: String::new() };
+    board.lives(&sink, &life(Health::Ok));
+    board.play(&play("x", &["a"]), &mut draw);
+    board.said(said(1, State::Failed));
+    assert_eq!(board.reports(1, 1)[0].health, Health::Failed);
+    board.lives(&sink, &life(Health::Silent));
+    assert_eq!(board.reports(2, 2)[0].health, Health::Silent);
+    board.lives(&sink, &life(Health::Ok));
+    assert_eq!(board.reports(3, 3)[0].health, Health::Ok);
+}
+
+#[test]
 fn what_leaves_the_configuration_ends_and_says_so() {
     let (mut board, mut draw) = (board(), numbers());
     board.play(&play("x", &["a", "b"]), &mut draw);

@@ -1,4 +1,4 @@
-//! The county of the demo: its hub, its people, its two villages, their buttons and their cameras.
+//! The county of the demo: its hub, its people, its two villages, their buttons, their cameras and their loudspeakers.
 
 use std::path::Path;
 use std::time::Duration;
@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use tongluo_tests::api::Api;
 use tongluo_tests::button::{self, LorawanButton, LorawanModel, Message, Press, ZigbeeButton};
+use tongluo_tests::devices::speaker::Speaker;
 use tongluo_tests::gst::GstRecorder;
 use tongluo_tests::hub::{Hub, HubPlan};
 use tongluo_tests::lan::Lan;
@@ -15,7 +16,7 @@ use tongluo_tests::{clock, ports, wait};
 
 use crate::register::Register;
 use crate::running::Running;
-use crate::{eyes, say};
+use crate::{eyes, say, voices};
 
 /// Where the demo is.
 pub(crate) const URL: &str = "http://127.0.0.1:8080";
@@ -154,6 +155,8 @@ pub(crate) struct County {
     hub: Hub,
     villages: Vec<(Village, Lan)>,
     recorders: Vec<GstRecorder>,
+    /// Switched off when dropped.
+    speakers: Vec<Speaker>,
     register: Register,
 }
 
@@ -171,7 +174,13 @@ impl County {
         let mut hub = Hub::init(&running.folder().join("hub"), plan)?;
         hub.serve().await?;
         let api = hub.administrator().await?;
-        let mut county = Self { hub, villages: Vec::new(), recorders: Vec::new(), register: Register::new(URL) };
+        let mut county = Self {
+            hub,
+            villages: Vec::new(),
+            recorders: Vec::new(),
+            speakers: Vec::new(),
+            register: Register::new(URL),
+        };
         county.add_people(&api).await?;
         for (number, (name, region, latitude, longitude)) in VILLAGES.into_iter().enumerate() {
             say(&format!("enrolling the gateway of {name}"));
@@ -185,6 +194,7 @@ impl County {
             county.villages.push((village, lan));
         }
         county.add_buttons(&api).await?;
+        county.add_speakers(&api, running.folder()).await?;
         county.add_cameras(&api, running.folder(), own_cameras).await?;
         Ok(county)
     }
@@ -252,6 +262,20 @@ impl County {
         Ok(())
     }
 
+    /// Switches on each village's loudspeakers, and enters them as a technician does.
+    async fn add_speakers(&mut self, api: &Api, folder: &Path) -> Result<()> {
+        say("switching on the loudspeakers");
+        for (number, (village, _)) in self.villages.iter().enumerate() {
+            let folder = folder.join(format!("village-{}", number + 1));
+            let (speakers, entries) = voices::start(api, &folder, village, number).await?;
+            self.speakers.extend(speakers);
+            for entry in entries {
+                self.register.add("speakers", entry);
+            }
+        }
+        Ok(())
+    }
+
     /// Starts each village's recorder, and enters its cameras as a technician does.
     async fn add_cameras(&mut self, api: &Api, folder: &Path, own: &[String]) -> Result<()> {
         say("starting the cameras (the first time their pictures are drawn, which takes a minute)");
@@ -298,6 +322,7 @@ impl County {
 
     /// Ends everything in good order; what does not end is killed.
     pub(crate) async fn stop(&mut self) {
+        self.speakers.clear();
         for (village, _) in &mut self.villages {
             report(village.gateway.stop().await);
             report(village.mosquitto.stop().await);

@@ -1,10 +1,12 @@
-//! `./run demo`: a small county on this machine. A hub, two villages with a gateway, a broker, two buttons and two cameras each, and the
-//! people who would use it. Everything in it is real but the buttons, whose messages are real, and what the cameras see.
+//! `./run demo`: a small county on this machine. A hub, two villages with a gateway, a broker, two buttons, two cameras and
+//! loudspeakers each, and the people who would use it. Everything in it is real but the buttons and the loudspeakers, whose messages
+//! are real, and what the cameras see.
 
 mod county;
 mod eyes;
 mod register;
 mod running;
+mod voices;
 
 use std::io::Write as _;
 use std::process::ExitCode;
