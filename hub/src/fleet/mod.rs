@@ -3,7 +3,7 @@
 //! A technician creates a site and shows its claim to a gateway; the gateway makes a key, sends the claim with a
 //! certificate request, and gets a certificate that names the site (`enrolment.rs`). At most one certificate per site is
 //! live: enrolling a new box revokes the old one's in the same transaction, and the broker, which asks the [`Roster`],
-//! lets it in no more. What gateways hear becomes [`device`]s; what they say of themselves, [`presence`].
+//! lets it in no more. What gateways hear becomes [`device`]s; what they say of themselves, [`presence`]; what they no longer say, [`silence`].
 
 mod authority;
 mod claim;
@@ -15,6 +15,7 @@ pub mod presence;
 mod request;
 mod response;
 mod roster;
+pub mod silence;
 mod store;
 #[cfg(test)]
 mod tests;

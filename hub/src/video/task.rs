@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use sqlx::{AnyConnection, AssertSqlSafe};
 use tokio::sync::broadcast::error::RecvError;
 
 use super::health::{BELIEVED_MS, UNHEARD};
@@ -10,8 +9,9 @@ use super::report::report;
 use super::{VideoRoom, evidence, export, view};
 use crate::clock;
 use crate::fault;
+use crate::fleet::silence::{self, Reporting};
 use crate::live::{self, Draft};
-use crate::store::{Transaction, chunks, parameters};
+use crate::store::Transaction;
 
 /// How often silence is looked for. Lists show it at once; this is for pages that are open.
 const LOOK_EVERY: Duration = Duration::from_secs(15);
@@ -104,48 +104,23 @@ impl VideoRoom {
     /// Of one that is silent while its gateway is on line somebody has to find out why: that is a fault. Returns how many.
     pub(super) async fn notice_silence(&self, now_ms: i64) -> Result<i64, sqlx::Error> {
         let mut transaction = self.store.begin().await?;
-        let changed: Vec<(String, i64, i64)> = sqlx::query_as(
-            "select c.id, c.stale, coalesce(p.online, 0) from camera c left join presence p on p.site_id = c.site_id \
-             where c.stale <> case when (c.reported_ms is not null and coalesce(p.online, 0) = 0) \
-             or coalesce(c.reported_ms, c.created_ms) < $1 then 1 else 0 end order by c.id limit $2",
-        )
-        .bind(now_ms - BELIEVED_MS)
-        .bind(ROWS_MAX)
-        .fetch_all(&mut *transaction)
-        .await?;
-        if changed.is_empty() {
+        let turned = silence::turn(&mut transaction, Reporting::Camera, now_ms - BELIEVED_MS, ROWS_MAX).await?;
+        if turned.is_empty() {
             return Ok(0);
         }
-        let ids: Vec<&str> = changed.iter().map(|(id, ..)| id.as_str()).collect();
-        turn_over(&mut transaction, &ids).await?;
+        let ids: Vec<&str> = turned.iter().map(|one| one.id.as_str()).collect();
         let mut households = view::households(&mut transaction, &ids).await?;
         let mut drafts: Vec<Draft> = Vec::new();
         for mut camera in view::some(&mut transaction, now_ms, &ids).await? {
-            let before = changed.iter().find(|(id, ..)| id == camera.view.id.as_str());
-            let is_silent = before.is_some_and(|(_, stale, online)| *stale == 0 && *online != 0);
-            let was_silent = before.is_some_and(|(_, stale, _)| *stale != 0);
+            let one = turned.iter().find(|one| one.id == camera.view.id.as_str());
             camera.view.household_device_ids = households.remove(&camera.view.id).unwrap_or_default();
-            if is_silent || was_silent {
-                let fault = report(&camera.view, UNHEARD, "", is_silent);
+            if let Some(one) = one.filter(|one| one.is_silent || one.was_silent) {
+                let fault = report(&camera.view, UNHEARD, "", one.is_silent);
                 drafts.extend(fault::take(&mut transaction, now_ms, &fault).await?);
             }
             drafts.push(camera.view.draft());
         }
         self.tell(transaction, now_ms, &drafts).await?;
-        Ok(changed.len() as i64)
+        Ok(turned.len() as i64)
     }
-}
-
-async fn turn_over(connection: &mut AnyConnection, ids: &[&str]) -> Result<(), sqlx::Error> {
-    for chunk in chunks(ids) {
-        let wanted = parameters(connection, chunk.len(), 1);
-        // Made of literals and numbers only.
-        let sql = format!("update camera set stale = 1 - stale where id in (values {wanted})");
-        let mut query = sqlx::query(AssertSqlSafe(sql));
-        for id in chunk {
-            query = query.bind(*id);
-        }
-        query.execute(&mut *connection).await?;
-    }
-    Ok(())
 }
