@@ -1,11 +1,13 @@
 //! `tongluo-hub`: the hub's program.
 
 use std::io::IsTerminal as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use tongluo_hub::config::{Config, LogFormat};
+use tongluo_hub::serve::Ending;
 use tongluo_hub::{backup, init, serve};
 
 /// The hub of one county: ledger, alarms, fleet and the pages.
@@ -49,7 +51,8 @@ enum Command {
         #[arg(long)]
         to: PathBuf,
     },
-    /// Put a backup in the place of what the hub knows. The hub must be stopped; what it had is set aside, not deleted.
+    /// Put a backup in the place of what the hub knows. If the hub is running, it makes room and serves again within this
+    /// command; what it had is set aside, not deleted.
     Restore {
         /// The configuration.
         #[arg(long)]
@@ -93,7 +96,10 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Serve { config } => {
             let config = Config::read(&config)?;
             start_log(config.log_format);
-            in_runtime(serve::serve(config))?;
+            match in_runtime(serve::serve(config))? {
+                Ending::Stop => {}
+                Ending::Restart => return Err(begin_anew()),
+            }
         }
         Command::Backup { config, to } => {
             let config = Config::read(&config)?;
@@ -107,6 +113,16 @@ fn run(command: Command) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Becomes a new run of the same program with the same arguments, in the same process: whoever supervises it sees nothing
+/// end. Returns only if that fails.
+fn begin_anew() -> anyhow::Error {
+    let mut arguments = std::env::args_os();
+    let name = arguments.next().unwrap_or_else(|| "tongluo-hub".into());
+    // The running program, also when its file has been replaced meanwhile.
+    let error = std::process::Command::new("/proc/self/exe").arg0(name).args(arguments).exec();
+    anyhow::Error::new(error).context("the hub cannot begin anew to put a backup in place; start it again")
 }
 
 fn in_runtime<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {

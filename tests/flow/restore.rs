@@ -1,8 +1,8 @@
-//! A hub that comes back from a backup is behind what gateways were told; it asks, and they send again.
+//! A backup that is put into the running hub: it is behind what gateways were told; it asks, and they send again.
 
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, ensure};
 use tongluo_tests::button::Press;
 use tongluo_tests::child;
 use tongluo_tests::hub::{Hub, HubPlan};
@@ -36,13 +36,24 @@ async fn story(folder: &Folder, store: Store) -> Result<()> {
     alarm_of(&api, &zigbee().key(), "the presses after it", |alarm| alarm["presses"] == 4).await?;
     alarm_of(&api, &lorawan().key(), "the other button", |_| true).await?;
 
-    assert!(hub_command(&house.hub, &["restore", "--from"], &backup).is_err(), "not over a running hub");
-    house.hub.stop().await?;
+    // What is no backup, the running hub does not even notice.
+    let refused = hub_command(&house.hub, &["restore", "--from"], &house.hub.folder().join("data"));
+    let refused = refused.err().context("a folder that is no backup was taken")?.to_string();
+    ensure!(refused.contains("is not a backup"), "{refused}");
+    api.open_alarms().await?;
+
     hub_command(&house.hub, &["restore", "--from"], &backup)?;
-    house.hub.serve().await?;
+    // The same process, and it serves already.
+    house.hub.running()?.check()?;
     let api = house.hub.administrator().await?;
     alarm_of(&api, &zigbee().key(), "all four presses again", |alarm| alarm["presses"] == 4).await?;
     alarm_of(&api, &lorawan().key(), "the other button again", |alarm| alarm["presses"] == 1).await?;
+    lan.press(&zigbee().press(Press::Sos)).await?;
+    alarm_of(&api, &zigbee().key(), "a press since", |alarm| alarm["presses"] == 5).await?;
+    let data = std::fs::read_dir(house.hub.folder().join("data"))?.map(|entry| Ok(entry?.file_name()));
+    let data = data.collect::<Result<Vec<_>>>()?;
+    let aside = data.iter().filter(|name| name.to_string_lossy().starts_with("replaced-")).count();
+    ensure!(aside == 1, "what the hub had is set aside once: {data:?}");
     Ok(())
 }
 

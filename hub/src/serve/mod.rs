@@ -1,5 +1,6 @@
 //! `tongluo-hub serve`: the rooms put together, and taken apart again in order.
 
+mod ending;
 #[cfg(test)]
 mod tests;
 
@@ -17,6 +18,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::alarm::{self, AlarmRoom};
 use crate::audit::{self, AuditRoom};
+use crate::backup;
 use crate::broadcast::{self, BroadcastRoom};
 use crate::broker::{Arrivals, Broker, BrokerConfig, Credentials, Gate};
 use crate::clock;
@@ -42,6 +44,10 @@ use crate::video::live::{LivePictures, Relay};
 use crate::video::{self, VideoRoom};
 use crate::voice::{self, Espeak, VoiceRoom};
 use crate::web::{headers, pages, problem, server};
+
+pub use ending::Ending;
+
+use ending::Requests;
 
 /// Largest body of a request, except where a route says otherwise.
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -116,12 +122,13 @@ fn to_json(api: &utoipa::openapi::OpenApi) -> String {
     api.to_pretty_json().expect("the document is plain data")
 }
 
-/// Serves until SIGTERM or Ctrl-C.
+/// Serves until SIGTERM or Ctrl-C, or until a restore wants the place. One that was decided before is carried out first.
 ///
 /// # Errors
 /// Anything that keeps the hub from starting, named with what to do about it.
-pub async fn serve(config: Config) -> anyhow::Result<()> {
-    let _lock = DataLock::take(&config.data_dir)?;
+pub async fn serve(config: Config) -> anyhow::Result<Ending> {
+    let lock = DataLock::take(&config.data_dir)?;
+    backup::carry_out(&config).await?;
     let now_ms = clock::utc_ms();
     let authority = Arc::new(Authority::open(&config.data_dir)?);
     let seal = Seal::open(&config.data_dir)?;
@@ -219,8 +226,11 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         tokio::spawn(broadcast.run()),
     ];
     tracing::info!(http = ?config.http.plain, https = %config.http.secure, gateways = %gateways.address(), "The hub serves");
-    wait_for_the_end().await?;
-    tracing::info!("The hub stops");
+    let mut requests = Requests::listen()?;
+    lock.announce()?;
+    let ending = requests.next(&config).await;
+    lock.retract()?;
+    tracing::info!(?ending, "The hub stops");
     tokio::join!(servers.stop(), gateways.stop());
     for task in tasks {
         task.abort();
@@ -232,7 +242,7 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
         broker.shutdown().await;
     }
     store.close().await;
-    Ok(())
+    Ok(ending)
 }
 
 /// What gateways may ask; each room adds its own routes, which take a [`gateways::GatewaySite`].
@@ -343,13 +353,4 @@ async fn expire_once(store: &Store) -> Result<(), sqlx::Error> {
     live::expire(&mut transaction).await?;
     link::expire_outbox(&mut transaction, now_ms).await?;
     transaction.commit().await
-}
-
-async fn wait_for_the_end() -> anyhow::Result<()> {
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        result = tokio::signal::ctrl_c() => result?,
-    }
-    Ok(())
 }

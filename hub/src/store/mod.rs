@@ -91,6 +91,11 @@ impl Store {
         Ok(store)
     }
 
+    /// The newest change of the tables that this program knows; both databases have the same.
+    pub fn newest_schema() -> i64 {
+        SQLITE_MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default()
+    }
+
     async fn open_sqlite(path: &Path) -> Result<Self, sqlx::Error> {
         reserve_log(path)?;
         let options: AnyConnectOptions = format!("sqlite://{}?mode=rwc", path.display()).parse()?;

@@ -17,6 +17,16 @@ pub(crate) const VILLAGE: &str = "411728102201";
 
 /// Runs `test` on an empty, migrated database of each kind.
 pub(crate) async fn each_store(test: impl AsyncFn(Store)) {
+    each_location(async |location| {
+        let store = Store::open(&location).await.unwrap();
+        test(store.clone()).await;
+        store.close().await;
+    })
+    .await;
+}
+
+/// Runs `test` where an empty database of each kind can be.
+pub(crate) async fn each_location(test: impl AsyncFn(StoreLocation)) {
     on_sqlite(&test).await;
     match std::env::var("TONGLUO_TEST_POSTGRES") {
         Ok(server) => on_postgres(&server, &test).await,
@@ -24,24 +34,20 @@ pub(crate) async fn each_store(test: impl AsyncFn(Store)) {
     }
 }
 
-async fn on_sqlite(test: &impl AsyncFn(Store)) {
+async fn on_sqlite(test: &impl AsyncFn(StoreLocation)) {
     let folder = std::env::temp_dir().join(format!("tongluo-store-{}", ids::opaque()));
     std::fs::create_dir(&folder).unwrap();
-    let store = Store::open(&StoreLocation::Sqlite(folder.join("hub.db"))).await.unwrap();
-    test(store.clone()).await;
-    store.close().await;
+    test(StoreLocation::Sqlite(folder.join("hub.db"))).await;
     std::fs::remove_dir_all(&folder).unwrap();
 }
 
-async fn on_postgres(server: &str, test: &impl AsyncFn(Store)) {
+async fn on_postgres(server: &str, test: &impl AsyncFn(StoreLocation)) {
     sqlx::any::install_default_drivers();
     let name = format!("tongluo_{}", ids::opaque());
     let mut server_connection = sqlx::AnyConnection::connect(&format!("{server}/postgres")).await.unwrap();
     // The name is made here, of letters and digits.
     sqlx::query(AssertSqlSafe(format!("create database {name}"))).execute(&mut server_connection).await.unwrap();
-    let store = Store::open(&StoreLocation::Postgres(format!("{server}/{name}"))).await.unwrap();
-    test(store.clone()).await;
-    store.close().await;
+    test(StoreLocation::Postgres(format!("{server}/{name}"))).await;
     sqlx::query(AssertSqlSafe(format!("drop database {name}"))).execute(&mut server_connection).await.unwrap();
 }
 
