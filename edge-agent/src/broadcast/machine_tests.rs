@@ -10,7 +10,8 @@ use tongluo_protocols::id::ContentId;
 use tongluo_protocols::order::{Interrupted, Priority};
 
 use super::CHIME_MS;
-use super::machine::{Machine, Now, Ordered, Output};
+use super::machine::Machine;
+use super::show::{Now, Ordered, Output};
 use crate::journal::PlayMark;
 use crate::speaker::{News, Play, What};
 

@@ -13,6 +13,7 @@
 
 mod judge;
 mod machine;
+mod show;
 mod task;
 
 use std::collections::HashSet;
@@ -22,7 +23,7 @@ use tokio::sync::{mpsc, watch};
 use tongluo_protocols::id::{Sequence, StreamKey};
 
 pub(crate) use judge::{Bench, Refusal, judge};
-pub(crate) use machine::Ordered;
+pub(crate) use show::Ordered;
 pub(crate) use task::{Task, World};
 
 use crate::alarm::Voices;

@@ -9,7 +9,8 @@ use tongluo_protocols::device::speaker::State;
 use tongluo_protocols::event::{Event, PlayReport};
 use tongluo_protocols::id::{ContentId, Lane};
 
-use super::machine::{Machine, Now, Output, Told};
+use super::machine::Machine;
+use super::show::{Now, Output, Told};
 use super::{Ask, Asked, ConfirmedTime, Place};
 use crate::clock::Clock;
 use crate::event_body;
