@@ -12,6 +12,7 @@ mod confirm;
 mod device;
 mod limit;
 mod machine;
+mod replay;
 mod task;
 mod tell;
 

@@ -3,12 +3,13 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use rumqttc::{AckMode, MqttOptions, Publish};
+use rumqttc::{AckMode, MqttOptions, Publish, QoS};
 use tokio::sync::{mpsc, watch};
 use tongluo_protocols::event::code;
 
 use super::confirm::{Committing, Confirmer, Pressed};
 use super::machine::{Effect, Machine, Message, Now, REDELIVERY, fault};
+use super::replay::{MARK_TOPIC, Replay};
 use super::tell::Teller;
 use crate::clock::Clock;
 use crate::config::LanConfig;
@@ -19,8 +20,8 @@ use crate::uplink::Vitals;
 /// Our name at the village's broker. It must not change: under it the broker keeps messages while we are away.
 const CLIENT_ID: &str = "tongluo-edge";
 
-/// What is listened to: Zigbee2MQTT with everything below it, and `ChirpStack`'s events.
-const SUBSCRIPTIONS: [&str; 2] = ["zigbee2mqtt/#", "application/+/device/+/event/+"];
+/// What is listened to: Zigbee2MQTT with everything below it, `ChirpStack`'s events, and our own mark.
+const SUBSCRIPTIONS: [&str; 3] = ["zigbee2mqtt/#", "application/+/device/+/event/+", MARK_TOPIC];
 
 /// The longest message that is read: Zigbee2MQTT's list of a thousand devices has some megabytes. A longer one closes the
 /// connection, so a village's broker should refuse it (`message_size_limit`).
@@ -31,9 +32,6 @@ const TAKE_TIMEOUT_MS: u64 = 5_000;
 
 /// The village's network is local: a broker that is silent for this long is gone.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
-
-/// After a connection that the broker remembered, what arrives within this time may have been kept from before.
-const REPLAY_MS: u64 = 1_000;
 
 /// How long the broker may be away before that is a fault: restarts are none.
 const ABSENCE_MS: u64 = 5_000;
@@ -49,7 +47,7 @@ pub(crate) struct Field {
     committing: mpsc::UnboundedSender<Committing>,
     /// The present connection, while there is one, for those who answer on it.
     line: watch::Sender<Option<Session>>,
-    replay_until_ms: u64,
+    replay: Replay,
     away_since_ms: Option<u64>,
     /// Whether the hub knows the broker as away; `None` before it was told anything.
     told_away: Option<bool>,
@@ -87,7 +85,7 @@ impl Field {
             client,
             committing,
             line,
-            replay_until_ms: 0,
+            replay: Replay::default(),
             away_since_ms: None,
             told_away: None,
             absence_told: false,
@@ -133,9 +131,13 @@ impl Field {
         self.away_since_ms = None;
         self.absence_told = false;
         if session_present {
-            self.replay_until_ms = self.clock.mono_ms() + REPLAY_MS;
+            let mark = mark();
+            // Behind the subscription and at its quality of service, so that it comes in the order of everything else.
+            drop(self.client.publish(MARK_TOPIC, mark.as_str(), QoS::AtLeastOnce));
+            self.replay.returned(self.clock.mono_ms(), mark);
         } else {
             // A broker that has forgotten us counts its messages anew: equal numbers mean nothing any more.
+            self.replay.began();
             self.journal.remember_lazily(Fact::SettledAll(REDELIVERY));
         }
         self.tell_away(false);
@@ -167,12 +169,15 @@ impl Field {
     fn message(&mut self, publish: &Publish, session: Session) {
         let now = Now { wall_ms: self.clock.utc_ms(), mono_ms: self.clock.mono_ms() };
         let topic = String::from_utf8_lossy(&publish.topic);
+        if topic == MARK_TOPIC {
+            self.replay.heard(&publish.payload);
+        }
         let message = Message {
             topic: &topic,
             payload: &publish.payload,
             retained: publish.retain,
             redelivered: publish.dup,
-            replayed: publish.dup || now.mono_ms < self.replay_until_ms,
+            replayed: publish.dup || self.replay.may_be_kept(now.mono_ms),
             packet_id: publish.pkid,
         };
         let ack = self.client.prepare_ack(publish).map(|ack| (ack, session));
@@ -200,4 +205,9 @@ impl Field {
         let count = u32::try_from(self.machine.devices_count()).unwrap_or(u32::MAX);
         self.vitals.devices_count.set(count);
     }
+}
+
+/// A word that nobody else says.
+fn mark() -> String {
+    format!("{:016x}", getrandom::u64().expect("the system gives random numbers"))
 }
