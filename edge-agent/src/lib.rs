@@ -37,6 +37,8 @@ mod speaker;
 mod testing;
 mod uplink;
 
+pub use order::Trial;
+
 use tongluo_protocols::event::Event;
 use tongluo_protocols::link::ENTRY_BODY_BYTES_MAX;
 

@@ -39,7 +39,7 @@ pub enum Right {
     UserManage,
     /// Read the audit trail.
     AuditRead,
-    /// Import regions.
+    /// Import regions, and end the keys that order in them.
     RegionManage,
     /// Take stretches of recordings out of a village, and fetch what was taken out.
     RecordingExport,

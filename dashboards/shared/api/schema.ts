@@ -567,6 +567,43 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/order-keys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Keys that order beside the root's, for the viewer's region. */
+        get: operations["list_order_keys"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/order-keys/{id}/withdraw": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Have no gateway obey this key any more, nor the other one of its region: they may have got into wrong hands. The next notice
+         *     there draws a new one.
+         */
+        post: operations["withdraw_order_keys"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/regions": {
         parameters: {
             query?: never;
@@ -1984,6 +2021,43 @@ export interface components {
              * @description When it ends.
              */
             expires_ms: number;
+        };
+        /** @description Keys of the viewer's region whose time is not over. */
+        OrderKeyPage: {
+            /** @description By region; at most 2,000. */
+            order_keys: components["schemas"]["OrderKeyView"][];
+        };
+        /** @description A key that orders beside the root's. */
+        OrderKeyView: {
+            /** @description The name under which it orders. */
+            issuer: string;
+            /** @description For which region. */
+            region_code: components["schemas"]["RegionCode"];
+            /**
+             * Format: int64
+             * @description From when on it counts, UTC milliseconds.
+             */
+            not_before_ms: number;
+            /**
+             * Format: int64
+             * @description Until when, UTC milliseconds.
+             */
+            not_after_ms: number;
+            /**
+             * Format: int64
+             * @description How many gateways were told of it.
+             */
+            gateways: number;
+        };
+        /** @description Why a region's keys are to end. */
+        OrderKeyWithdrawal: {
+            /** @description 1–200 characters. */
+            reason: string;
+        };
+        /** @description What became of it. */
+        OrderKeyWithdrawn: {
+            /** @description How many gateways are told. */
+            gateways: number;
         };
         /** @description Another password for whoever is logged in. */
         PasswordChange: {
@@ -3945,6 +4019,66 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["NoticeView"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    list_order_keys: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OrderKeyPage"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    withdraw_order_keys: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["OrderKeyWithdrawal"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OrderKeyWithdrawn"];
                 };
             };
             "4XX": {

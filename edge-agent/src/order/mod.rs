@@ -10,12 +10,14 @@
 mod desk;
 mod gate;
 mod time;
+mod trial;
 #[cfg(test)]
 mod verdict_tests;
 
 use std::fmt;
 
 pub(crate) use desk::{Desk, Rooms, confirmed_time};
+pub use trial::Trial;
 
 use crate::broadcast;
 

@@ -155,7 +155,7 @@ impl Desk {
         let folder = std::env::temp_dir().join(format!("tongluo-alarm-{}", crate::ids::opaque()));
         std::fs::create_dir_all(&folder).unwrap();
         let authority = Arc::new(Authority::create(&folder, 1_795_000_000_000).unwrap());
-        let orders = Orders::new(Arc::clone(&authority), Outbox::new());
+        let orders = Orders::new(Arc::clone(&authority), crate::seal::for_test(), Outbox::new());
         let room = super::AlarmRoom { store: store.clone(), live: Live::open(store.clone()).await.unwrap(), orders };
         let routes = as_somebody(super::routes().with_state(room), Some(viewer(Role::VillageHead, VILLAGE)));
         Self { store: store.clone(), authority, folder, routes }

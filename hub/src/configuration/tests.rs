@@ -52,7 +52,7 @@ impl Bench {
         let folder = std::env::temp_dir().join(format!("tongluo-configuration-{}", crate::ids::opaque()));
         std::fs::create_dir_all(&folder).unwrap();
         let authority = Arc::new(Authority::create(&folder, 1_795_000_000_000).unwrap());
-        let orders = Orders::new(Arc::clone(&authority), Outbox::new());
+        let orders = Orders::new(Arc::clone(&authority), seal::for_test(), Outbox::new());
         let (seal, room) = (seal::for_test(), Arc::<Room>::default());
         let contributors: Vec<Arc<dyn Contributor>> = vec![Arc::<Room>::clone(&room)];
         let configurations = Configurations::new(store.clone(), seal.clone(), orders, contributors);

@@ -36,7 +36,7 @@ use crate::lock::DataLock;
 use crate::map::{self, MapRoom};
 use crate::metrics::{self, MetricsRoom};
 use crate::open_files;
-use crate::order::{self, Orders};
+use crate::order::{self, OrderRoom, Orders};
 use crate::region::{self, RegionRoom};
 use crate::seal::Seal;
 use crate::store::Store;
@@ -76,6 +76,7 @@ struct Rooms {
     pictures: LivePictures,
     voice: VoiceRoom,
     broadcast: BroadcastRoom,
+    order: OrderRoom,
 }
 
 impl Rooms {
@@ -93,6 +94,7 @@ impl Rooms {
             .merge(video::live::routes().with_state(self.pictures))
             .merge(voice::routes().with_state(self.voice))
             .merge(broadcast::routes().with_state(self.broadcast))
+            .merge(order::routes().with_state(self.order))
     }
 }
 
@@ -112,6 +114,7 @@ pub fn openapi_json() -> String {
         video::live::routes().into_openapi(),
         voice::routes().into_openapi(),
         broadcast::routes().into_openapi(),
+        order::routes().into_openapi(),
     ] {
         api.merge(room);
     }
@@ -148,7 +151,7 @@ pub async fn serve(config: Config) -> anyhow::Result<Ending> {
     let relay = Relay::new();
     let identity = Identity::new(store.clone());
     let outbox = Outbox::new();
-    let orders = Orders::new(Arc::clone(&authority), outbox.clone());
+    let orders = Orders::new(Arc::clone(&authority), seal.clone(), outbox.clone());
     let espeak = Arc::new(Espeak::new(config.voice.program.clone()));
     let voice = VoiceRoom::new(store.clone(), content.clone(), espeak);
     let broadcast = BroadcastRoom {
@@ -188,6 +191,7 @@ pub async fn serve(config: Config) -> anyhow::Result<Ending> {
         pictures: LivePictures { relay: relay.clone(), identity: identity.clone(), store: store.clone() },
         voice,
         broadcast: broadcast.clone(),
+        order: OrderRoom { store: store.clone(), orders: orders.clone() },
     };
     let late_after_ms = i64::from(config.alarm.late_after_s) * 1_000;
     let intake = Intake::new(store.clone(), live.clone(), Arc::clone(&broker), outbox.clone(), late_after_ms);

@@ -148,6 +148,8 @@ fn classification() -> Vec<Classified> {
             Some(json!({"region_code": "{region}", "title": "停水", "text": "今天停水"})),
         ),
         route(&delete, "/api/v1/templates/{id}", right(Right::BroadcastSend), None),
+        route(&get, "/api/v1/order-keys", right(Right::RegionManage), None),
+        route(&post, "/api/v1/order-keys/{id}/withdraw", right(Right::RegionManage), Some(json!({"reason": "泄露"}))),
     ]
 }
 
@@ -186,7 +188,7 @@ impl County {
             evidence_days: 90,
             exports: crate::video::Exports::default(),
         };
-        let orders = Orders::new(Arc::clone(&authority), Outbox::new());
+        let orders = Orders::new(Arc::clone(&authority), crate::seal::for_test(), Outbox::new());
         let voice = VoiceRoom::new(store.clone(), content.clone(), Arc::new(Espeak::new("espeak-ng".into())));
         let rooms = Rooms {
             alarm: AlarmRoom { store: store.clone(), live: live.clone(), orders: orders.clone() },
@@ -211,10 +213,11 @@ impl County {
                 live: live.clone(),
                 seal: crate::seal::for_test(),
                 content: content.clone(),
-                orders,
+                orders: orders.clone(),
                 voice,
                 night: crate::broadcast::Night::NONE,
             },
+            order: OrderRoom { store: store.clone(), orders },
         };
         let app = application(rooms, Router::new(), identity, AllowedHosts::of(&config));
         Self { app, store, content, folder }
@@ -269,6 +272,11 @@ impl County {
             let query = if sql.contains("$4") { query.bind(sound_in(code)) } else { query };
             query.execute(&mut *transaction).await.unwrap();
         }
+        let key = "insert into order_key (issuer, region_code, key, not_before_ms, not_after_ms) values ($1, $2, $3, 0, $4) \
+                   on conflict (issuer) do update set not_after_ms = excluded.not_after_ms";
+        let (secret, not_after_ms) = (mark.as_bytes(), 9_000_000_000_000_i64);
+        let query = sqlx::query(key).bind(id_in(code)).bind(code).bind(secret).bind(not_after_ms);
+        query.execute(&mut *transaction).await.unwrap();
         transaction.commit().await.unwrap();
     }
 

@@ -46,13 +46,13 @@ pub(super) async fn start(
             content: ContentHash::parse(&notice.sound_sha256).map(|hash| ContentId(*hash.as_bytes())),
             body: &body[..length],
         };
-        orders.give(connection, now_ms, site, &order).await?;
+        orders.give_locally(connection, now_ms, (site, &notice.reach_code), &order).await?;
         sites.push(site.clone());
     }
     Ok(sites)
 }
 
-/// Orders each site of a notice to be silent. Returns the sites, to be woken after the commit.
+/// Orders each site of a notice to be silent, as the root: that is obeyed whatever has become of the key it was sent with. Returns the sites, to be woken after the commit.
 pub(super) async fn stop(
     connection: &mut AnyConnection,
     orders: &Orders,

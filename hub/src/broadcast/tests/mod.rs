@@ -5,16 +5,18 @@ mod reports;
 mod speakers;
 mod templates;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, header};
+use ed25519_dalek::VerifyingKey;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use sqlx::Row as _;
 use tongluo_protocols::content::{ContentHash, MediaType};
-use tongluo_protocols::order::{Body as OrderBody, Order, SignedOrder};
+use tongluo_protocols::order::{Body as OrderBody, Order, ROOT, SignedOrder};
 
 use super::*;
 use crate::config::ContentConfig;
@@ -54,7 +56,7 @@ impl Township {
             live: Live::open(store.clone()).await.unwrap(),
             seal: crate::seal::for_test(),
             content,
-            orders: Orders::new(Arc::clone(&authority), Outbox::new()),
+            orders: Orders::new(Arc::clone(&authority), crate::seal::for_test(), Outbox::new()),
             voice,
             night: Night::NONE,
         };
@@ -103,21 +105,30 @@ impl Township {
         self.ask(operator(), "GET", &path, Value::Null).await.body
     }
 
-    /// Every order so far, as its site and what `read` makes of it.
+    /// Every order so far but delegations, as its site and what `read` makes of it.
     async fn orders<T>(&self, read: impl Fn(Order<'_>) -> T) -> Vec<(String, T)> {
         let rows = sqlx::query("select site_id, body from outbox order by site_id, sequence")
             .fetch_all(self.store.reader())
             .await
             .unwrap();
-        let key = self.authority.order_key().verifying_key();
-        rows.iter()
-            .map(|row| {
-                let (site, body): (String, Vec<u8>) = (row.get("site_id"), row.get("body"));
-                let order = SignedOrder::parse(&body).unwrap().verify(&key).unwrap();
-                assert!(order.is_for(&site, None));
-                (site, read(order))
-            })
-            .collect()
+        // Believed as gateways do: the root, and whom it has delegated to.
+        let root = self.authority.order_key().verifying_key();
+        let mut believed = HashMap::from([(ROOT.to_owned(), root)]);
+        let mut orders = Vec::new();
+        for row in &rows {
+            let (site, body): (String, Vec<u8>) = (row.get("site_id"), row.get("body"));
+            let signed = SignedOrder::parse(&body).unwrap();
+            let order = signed.verify(&believed[signed.issuer()]).unwrap();
+            assert!(order.is_for(&site, None));
+            match order.body() {
+                Ok(OrderBody::Delegation(delegation)) => {
+                    let key = VerifyingKey::from_bytes(&delegation.key).unwrap();
+                    believed.insert(delegation.issuer.to_owned(), key);
+                }
+                _ => orders.push((site, read(order))),
+            }
+        }
+        orders
     }
 
     async fn execute(&self, sql: &'static str) {
