@@ -116,6 +116,8 @@ impl Machine {
             Input::Want => {
                 self.wanted = true;
                 if self.phase == Phase::Idle {
+                    // Who asks now is not to be refused for what failed when others asked.
+                    (self.failure, self.failures_in_a_row) = (None, 0);
                     self.open();
                 }
             }
@@ -288,6 +290,15 @@ mod tests {
         machine.handle(2, failed(Failure::Unreachable));
         machine.handle(3, Input::Release);
         assert_eq!(machine.next_deadline(), None);
+    }
+
+    #[test]
+    fn a_stream_that_failed_for_others_is_tried_anew_for_who_asks_now() {
+        let mut machine = wanted();
+        machine.handle(2, failed(Failure::Unreachable));
+        machine.handle(3, Input::Release);
+        machine.handle(4, Input::Want);
+        assert_eq!((machine.poll(), machine.state()), (Some(Output::Open), Some(State::Starting)));
     }
 
     #[test]

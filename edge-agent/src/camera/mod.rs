@@ -25,6 +25,8 @@
 //! | `health`    | one state per camera, since when (pure)                                                   |
 //! | `probe`     | trying an address                                                                         |
 
+#[cfg(test)]
+mod endurance;
 mod eye;
 mod follow;
 mod guard;

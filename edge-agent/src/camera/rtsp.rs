@@ -1,6 +1,7 @@
 //! A small RTSP server for this room's tests: it serves pictures that cannot be decoded, and misbehaves on demand.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -8,6 +9,9 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::testing::{PPS, SPS};
 use crate::clock::Clock;
+
+/// A camera that hangs breaks the connection off after so long.
+const HANGS_MS: u64 = 30_000;
 
 /// What a camera does.
 #[derive(Clone, Debug)]
@@ -28,6 +32,10 @@ pub(super) struct Behaviour {
     pub(super) frames_max: u64,
     /// The picture's number before which a packet is lost.
     pub(super) loses_before: u64,
+    /// Sessions at once; one more is refused (453).
+    pub(super) sessions_max: usize,
+    /// A session whose end was not asked for is kept for so long after its connection has broken off.
+    pub(super) keeps_lost_ms: u64,
 }
 
 impl Default for Behaviour {
@@ -41,6 +49,8 @@ impl Default for Behaviour {
             frame_ms: 20,
             frames_max: u64::MAX,
             loses_before: u64::MAX,
+            sessions_max: usize::MAX,
+            keeps_lost_ms: 0,
         }
     }
 }
@@ -53,8 +63,47 @@ pub(super) struct Rtsp {
     /// Connections that were made, and that stand.
     pub(super) made: Rc<Cell<u32>>,
     pub(super) standing: Rc<Cell<u32>>,
+    /// Sessions that stand by their ids, those included whose connection is gone.
+    pub(super) sessions: Rc<RefCell<BTreeSet<u32>>>,
+    /// The next session's id.
+    next: Rc<Cell<u32>>,
+    /// Pictures that were sent.
+    pub(super) pictures: Rc<Cell<u64>>,
     /// Requests with a wrong password.
     pub(super) wrong: Rc<Cell<u32>>,
+}
+
+/// A connection's session. When the connection is gone the camera keeps it for a while, unless somebody ended it.
+struct Held {
+    id: u32,
+    sessions: Rc<RefCell<BTreeSet<u32>>>,
+    keeps_lost_ms: u64,
+    clock: Clock,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let (id, sessions) = (self.id, self.sessions.clone());
+        if self.keeps_lost_ms == 0 {
+            sessions.borrow_mut().remove(&id);
+        }
+        if !sessions.borrow().contains(&id) {
+            return;
+        }
+        let (clock, until_ms) = (self.clock, self.clock.mono_ms() + self.keeps_lost_ms);
+        tokio::task::spawn_local(async move {
+            clock.until(Some(until_ms)).await;
+            sessions.borrow_mut().remove(&id);
+        });
+    }
+}
+
+/// How far the pictures of a session are.
+#[derive(Default)]
+struct Progress {
+    picture: u64,
+    sequence: u16,
+    due_ms: u64,
 }
 
 impl Rtsp {
@@ -65,11 +114,16 @@ impl Rtsp {
             behaviour: Rc::default(),
             made: Rc::default(),
             standing: Rc::default(),
+            sessions: Rc::default(),
+            next: Rc::new(Cell::new(7)),
+            pictures: Rc::default(),
             wrong: Rc::default(),
         };
         let serving = server.clone();
         tokio::task::spawn_local(async move {
             while let Ok((socket, _)) = listener.accept().await {
+                // In virtual time the next picture follows before an acknowledgement could.
+                socket.set_nodelay(true).unwrap();
                 let server = serving.clone();
                 server.made.set(server.made.get() + 1);
                 server.standing.set(server.standing.get() + 1);
@@ -89,15 +143,22 @@ impl Rtsp {
     async fn serve(&self, socket: TcpStream, clock: Clock) -> std::io::Result<()> {
         let (input, mut output) = socket.into_split();
         let mut input = BufReader::new(input);
+        let mut held: Option<Held> = None;
         loop {
-            let Some((method, sequence, authorization)) = request(&mut input).await? else { return Ok(()) };
+            let Some(Request { method, sequence, session, authorization }) = request(&mut input).await? else {
+                return Ok(());
+            };
             let behaviour = self.behaviour.borrow().clone();
             if behaviour.hangs_at == method {
-                // Until the other side has enough of it.
-                let _ = input.read_to_end(&mut Vec::new()).await;
+                // Until the other side has enough of it, or the camera itself.
+                let mut unheard = Vec::new();
+                tokio::select! {
+                    _ = input.read_to_end(&mut unheard) => {}
+                    () = clock.until(Some(clock.mono_ms() + HANGS_MS)) => {}
+                }
                 return Ok(());
             }
-            let mut head = format!("RTSP/1.0 {{}}\r\nCSeq: {sequence}\r\nSession: 7;timeout=60\r\n");
+            let mut head = format!("RTSP/1.0 {{}}\r\nCSeq: {sequence}\r\n");
             if let Some(wants) = behaviour.wants
                 && authorization.as_deref() != Some(wants)
             {
@@ -119,36 +180,80 @@ impl Rtsp {
                     ));
                     output.write_all(head.replace("{}", "200 OK").as_bytes()).await?;
                 }
+                "SETUP" if self.sessions.borrow().len() >= behaviour.sessions_max => {
+                    output.write_all((head.replace("{}", "453 Not Enough Bandwidth") + "\r\n").as_bytes()).await?;
+                }
                 "SETUP" => {
+                    let id = self.next.replace(self.next.get() + 1);
+                    self.sessions.borrow_mut().insert(id);
+                    let (sessions, keeps_lost_ms) = (self.sessions.clone(), behaviour.keeps_lost_ms);
+                    held = Some(Held { id, sessions, keeps_lost_ms, clock });
+                    head.push_str(&format!("Session: {id};timeout=60\r\n"));
                     head.push_str("Transport: RTP/AVP/TCP;unicast;interleaved=0-1;ssrc=00000007\r\n\r\n");
                     output.write_all(head.replace("{}", "200 OK").as_bytes()).await?;
                 }
                 "PLAY" => {
                     output.write_all((head.replace("{}", "200 OK") + "\r\n").as_bytes()).await?;
-                    let mut buffer = [0; 1_024];
-                    tokio::select! {
-                        sent = self.send(&mut output, clock) => return sent,
-                        // TEARDOWN, or the end of the connection.
-                        read = input.read(&mut buffer) => return read.map(drop),
+                    let is_over = self.play(&mut input, &mut output, clock).await?;
+                    if let Some(held) = held.filter(|_| is_over) {
+                        self.sessions.borrow_mut().remove(&held.id);
                     }
+                    return Ok(());
+                }
+                "TEARDOWN" => {
+                    self.sessions.borrow_mut().remove(&session);
+                    output.write_all((head.replace("{}", "200 OK") + "\r\n").as_bytes()).await?;
                 }
                 _ => output.write_all((head.replace("{}", "200 OK") + "\r\n").as_bytes()).await?,
             }
         }
     }
 
-    async fn send(&self, output: &mut (impl tokio::io::AsyncWrite + Unpin), clock: Clock) -> std::io::Result<()> {
-        let mut sequence = 0_u16;
-        for i in 0_u64.. {
+    /// Sends pictures and answers requests; says whether the session is over, rather than lost.
+    async fn play(
+        &self,
+        input: &mut BufReader<impl tokio::io::AsyncRead + Unpin>,
+        output: &mut (impl tokio::io::AsyncWrite + Unpin),
+        clock: Clock,
+    ) -> std::io::Result<bool> {
+        let mut progress = Progress::default();
+        loop {
+            let asked = tokio::select! {
+                sent = self.send(output, &mut progress, clock) => return sent.map(|()| true),
+                asked = request(input) => asked?,
+            };
+            let Some(Request { method, sequence, .. }) = asked else { return Ok(false) };
+            let answer = format!("RTSP/1.0 200 OK\r\nCSeq: {sequence}\r\n\r\n");
+            output.write_all(answer.as_bytes()).await?;
+            if method == "TEARDOWN" {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Sends pictures until the camera has enough. May be cancelled between two of them, and goes on there.
+    async fn send(
+        &self,
+        output: &mut (impl tokio::io::AsyncWrite + Unpin),
+        progress: &mut Progress,
+        clock: Clock,
+    ) -> std::io::Result<()> {
+        loop {
+            clock.until(Some(progress.due_ms)).await;
             let behaviour = self.behaviour.borrow().clone();
+            let i = progress.picture;
             if i >= behaviour.frames_max {
                 return Ok(());
             }
             let key = i.is_multiple_of(behaviour.group);
-            sequence = sequence.wrapping_add(if i == behaviour.loses_before { 2 } else { 1 });
+            let steps = if i == behaviour.loses_before { 2 } else { 1 };
+            progress.sequence = progress.sequence.wrapping_add(steps);
+            progress.picture += 1;
+            progress.due_ms = clock.mono_ms() + behaviour.frame_ms;
+            self.pictures.set(self.pictures.get() + 1);
             let stamp = 0x8000_0000_u32.wrapping_add(u32::try_from(i * behaviour.frame_ms * 90 % (1 << 32)).unwrap());
             let mut packet = vec![0x80, 0x80 | 96];
-            packet.extend_from_slice(&sequence.to_be_bytes());
+            packet.extend_from_slice(&progress.sequence.to_be_bytes());
             packet.extend_from_slice(&stamp.to_be_bytes());
             packet.extend_from_slice(&7_u32.to_be_bytes());
             packet.push(if key { 0x65 } else { 0x41 });
@@ -159,33 +264,39 @@ impl Rtsp {
             message.extend_from_slice(&u16::try_from(packet.len()).unwrap().to_be_bytes());
             message.extend_from_slice(&packet);
             output.write_all(&message).await?;
-            clock.until(Some(clock.mono_ms() + behaviour.frame_ms)).await;
         }
-        Ok(())
     }
 }
 
-/// Method, sequence number and authorization of the next request.
-async fn request(
-    input: &mut BufReader<impl tokio::io::AsyncRead + Unpin>,
-) -> std::io::Result<Option<(String, String, Option<String>)>> {
+/// What is read of a request.
+struct Request {
+    method: String,
+    sequence: String,
+    /// 0: none.
+    session: u32,
+    authorization: Option<String>,
+}
+
+/// The next request; `None` at the end of the connection.
+async fn request(input: &mut BufReader<impl tokio::io::AsyncRead + Unpin>) -> std::io::Result<Option<Request>> {
     let mut line = String::new();
     if input.read_line(&mut line).await? == 0 {
         return Ok(None);
     }
     let method = line.split(' ').next().unwrap_or_default().to_owned();
-    let (mut sequence, mut authorization) = (String::new(), None);
+    let (mut sequence, mut session, mut authorization) = (String::new(), 0, None);
     loop {
         line.clear();
         input.read_line(&mut line).await?;
         let Some((name, value)) = line.trim_end().split_once(": ") else { break };
         match name.to_ascii_lowercase().as_str() {
             "cseq" => sequence = value.to_owned(),
+            "session" => session = value.parse().unwrap_or(0),
             "authorization" => authorization = Some(value.to_owned()),
             _ => {}
         }
     }
-    Ok(Some((method, sequence, authorization)))
+    Ok(Some(Request { method, sequence, session, authorization }))
 }
 
 fn description(codec: &str) -> String {

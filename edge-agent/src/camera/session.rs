@@ -7,7 +7,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -25,7 +24,7 @@ use crate::clock::Clock;
 
 /// Each of DESCRIBE, SETUP and PLAY is answered within this time, or not at all. Over a village's network they take 5 to 50 ms;
 /// a recorder that wakes a sleeping channel takes seconds.
-const STEP_TIMEOUT: Duration = Duration::from_secs(5);
+const STEP_TIMEOUT_MS: u64 = 5_000;
 
 /// A session in which no picture comes for so long is given up. Cameras that send fewer than one a second are not served.
 const SILENCE_MS: u64 = 8_000;
@@ -34,7 +33,7 @@ const SILENCE_MS: u64 = 8_000;
 const KEY_WAIT_MS: u64 = 15_000;
 
 /// How long a new session waits for the last one's TEARDOWN: a recorder counts it until then.
-const TEARDOWN_TIMEOUT: Duration = Duration::from_secs(2);
+const TEARDOWN_TIMEOUT_MS: u64 = 2_000;
 
 /// The longest picture that is taken: three times a 4K camera's keyframe, and less than a fragment or a message may have.
 const PICTURE_BYTES_MAX: usize = 3 * 1024 * 1024;
@@ -153,17 +152,20 @@ impl Session {
     /// Connects, asks for the video track and starts it.
     pub(super) async fn open(address: &Address, group: Arc<SessionGroup>, clock: Clock) -> Result<Self, Trouble> {
         // Whether the last session's end was heard does not matter; that it had its time does.
-        let _ = tokio::time::timeout(TEARDOWN_TIMEOUT, group.await_teardown()).await;
-        let mut session =
-            step("DESCRIBE", retina::client::Session::describe(address.url.clone(), options(address, group))).await?;
+        tokio::select! {
+            _ = group.await_teardown() => {}
+            () = clock.until(Some(clock.mono_ms() + TEARDOWN_TIMEOUT_MS)) => {}
+        }
+        let described = retina::client::Session::describe(address.url.clone(), options(address, group));
+        let mut session = step("DESCRIBE", described, clock).await?;
         let stream = video_stream(&session)?;
         let setup = SetupOptions::default().frame_format(FrameFormat::MP4);
-        step("SETUP", session.setup(stream, setup)).await?;
+        step("SETUP", session.setup(stream, setup), clock).await?;
         let frames_per_s = session.streams()[stream].framerate();
         let play = PlayOptions::default()
             .initial_timestamp(InitialTimestampPolicy::Permissive)
             .unknown_rtcp_ssrc(UnknownRtcpSsrcPolicy::DropPackets);
-        let playing = step("PLAY", session.play(play)).await?;
+        let playing = step("PLAY", session.play(play), clock).await?;
         let demuxed = playing.demuxed().map_err(|error| Trouble::new(Failure::Unsupported, first_line(&error)))?;
         let now_ms = clock.mono_ms();
         Ok(Self {
@@ -313,12 +315,16 @@ fn video_stream(session: &retina::client::Session<Described>) -> Result<usize, T
 }
 
 /// One request with its time limit.
-async fn step<T>(name: &str, request: impl Future<Output = Result<T, retina::Error>>) -> Result<T, Trouble> {
-    match tokio::time::timeout(STEP_TIMEOUT, request).await {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(meaning(name, &error)),
-        Err(_) => {
-            let seconds = STEP_TIMEOUT.as_secs();
+async fn step<T>(
+    name: &str,
+    request: impl Future<Output = Result<T, retina::Error>>,
+    clock: Clock,
+) -> Result<T, Trouble> {
+    tokio::select! {
+        biased;
+        answer = request => answer.map_err(|error| meaning(name, &error)),
+        () = clock.until(Some(clock.mono_ms() + STEP_TIMEOUT_MS)) => {
+            let seconds = STEP_TIMEOUT_MS / 1_000;
             Err(Trouble::new(Failure::Unreachable, format!("no answer to {name} within {seconds} s")))
         }
     }
