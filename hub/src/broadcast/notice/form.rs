@@ -77,14 +77,16 @@ pub(super) struct Wish {
     pub(super) valid_for_ms: i64,
     pub(super) night_confirmed: bool,
     pub(super) is_template: bool,
-    /// SHA-256 of all that was asked for, to know the same request again.
+    /// SHA-256 of what is to be heard, where and how, to know the same request again.
     pub(super) request_sha256: String,
 }
 
 impl NoticeCreate {
     /// What is asked for, if each field alone is right.
     pub(super) fn wish(self) -> Result<Wish, Problem> {
-        let request = serde_json::to_vec(&self).expect("texts and numbers are plain data");
+        // A yes to the night is no other notice: whoever lost the answer by day is asked for it when it is sent again by night.
+        let asked = Self { confirm_night: false, ..self.clone() };
+        let request = serde_json::to_vec(&asked).expect("texts and numbers are plain data");
         let request_sha256 = ContentHash::new(Sha256::digest(&request).into()).to_string();
         let hash = ContentHash::parse(&self.sound_sha256).ok_or_else(no_such_sound)?;
         let (times, gap_ms) = (self.times.unwrap_or(1), self.gap_ms.unwrap_or(GAP_MS_DEFAULT));

@@ -69,6 +69,12 @@ async fn a_request_that_is_repeated_is_ordered_once() {
         for again in [again.0, again.1, again.2] {
             assert_eq!((again.status.as_u16(), &again.body["id"]), (200, &first.body["id"]), "{again:?}");
         }
+        // Sent by day, and its answer lost: at night the page asks once more, and says so.
+        let by_day = json!({"client_id": "phone-6", "level": "emergency"});
+        let by_night = json!({"client_id": "phone-6", "level": "emergency", "confirm_night": true});
+        let danger = township.notify(head(), VILLAGE, by_day).await;
+        let again = township.notify(head(), VILLAGE, by_night).await;
+        assert_eq!((again.status.as_u16(), &again.body["id"]), (200, &danger.body["id"]), "{again:?}");
         let fresh = json!({"client_id": "phone-8"});
         let together = tokio::join!(
             township.notify(head(), VILLAGE, fresh.clone()),
@@ -77,7 +83,7 @@ async fn a_request_that_is_repeated_is_ordered_once() {
         );
         let together = [together.0, together.1, together.2];
         assert!(together.iter().all(|answer| answer.body["id"] == together[0].body["id"]), "{together:?}");
-        assert_eq!(township.orders(started).await.len(), 2, "one order for each of the two requests");
+        assert_eq!(township.orders(started).await.len(), 3, "one order for each of the three requests");
 
         let request = Request::post("/api/v1/notices").header(header::CONTENT_TYPE, "application/json");
         let request = request.header("Idempotency-Key", "phone-7");
@@ -86,7 +92,7 @@ async fn a_request_that_is_repeated_is_ordered_once() {
         assert_eq!((other.status.as_u16(), other.code()), (409, "notice.other_request"));
         let somebody = township.notify(operator(), VILLAGE, body).await;
         assert_eq!(somebody.status, 201, "the word is each person's own");
-        assert_eq!(township.orders(started).await.len(), 3);
+        assert_eq!(township.orders(started).await.len(), 4);
     })
     .await;
 }
