@@ -1,5 +1,6 @@
 //! Whole stories with the real programs: hub, gateway, mosquitto, PostgreSQL, on loopback.
 
+mod answer;
 mod bad_input;
 mod cameras;
 mod configuration;
@@ -12,3 +13,4 @@ mod press;
 mod recordings;
 mod restore;
 mod stream;
+mod voice;

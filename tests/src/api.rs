@@ -85,6 +85,16 @@ impl Api {
         Ok(Answer { status, body })
     }
 
+    /// Brings what is no JSON: a recording.
+    ///
+    /// # Errors
+    /// No answer, or a refusal.
+    pub async fn bring(&self, path: &str, media_type: &str, body: Vec<u8>) -> Result<Value> {
+        let request = self.client.post(format!("{}{path}", self.base)).header("content-type", media_type).body(body);
+        let response = request.send().await.with_context(|| format!("no answer from {}{path}", self.base))?;
+        Answer { status: response.status(), body: response.json().await? }.success(path)
+    }
+
     /// Reads what is no JSON: a picture, a clip.
     ///
     /// # Errors

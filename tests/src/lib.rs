@@ -23,6 +23,7 @@ pub mod clock;
 #[path = "../devices/mod.rs"]
 pub mod devices;
 pub mod gst;
+pub mod horn;
 pub mod hub;
 pub mod lan;
 pub mod line;
