@@ -174,19 +174,19 @@ fn reserve_log(path: &Path) -> std::io::Result<()> {
 }
 
 fn sqlite_pool(connections: u32) -> AnyPoolOptions {
-    AnyPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT).after_connect(
-        |connection, _| {
-            Box::pin(async move {
-                // `full`: a commit that was acknowledged must outlive a power cut.
-                let pragmas = format!(
-                    "pragma journal_mode = wal; pragma synchronous = full; pragma foreign_keys = on; \
+    // A file does not hang up: to ask each time whether the connection lives is a call to the database's thread and back.
+    let pool = AnyPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT);
+    pool.test_before_acquire(false).after_connect(|connection, _| {
+        Box::pin(async move {
+            // `full`: a commit that was acknowledged must outlive a power cut.
+            let pragmas = format!(
+                "pragma journal_mode = wal; pragma synchronous = full; pragma foreign_keys = on; \
                      pragma busy_timeout = 10000; pragma wal_autocheckpoint = {SQLITE_LOG_PAGES}; \
                      pragma cache_size = -16000;"
-                );
-                // Made of literals and numbers only.
-                connection.execute(AssertSqlSafe(pragmas)).await?;
-                Ok(())
-            })
-        },
-    )
+            );
+            // Made of literals and numbers only.
+            connection.execute(AssertSqlSafe(pragmas)).await?;
+            Ok(())
+        })
+    })
 }
