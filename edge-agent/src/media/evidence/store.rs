@@ -129,11 +129,13 @@ impl Store {
         Ok(items)
     }
 
-    /// Notes that nothing up to here sets off anything more.
+    /// Notes that nothing up to here sets off anything more. What a power cut takes of that is looked at again; so nobody waits
+    /// for the disk, which a press may want at this moment.
     pub(super) fn follow(&mut self, epoch: Epoch, sequence: Sequence) -> rusqlite::Result<()> {
-        let transaction = self.0.transaction()?;
-        follow(&transaction, epoch, sequence)?;
-        transaction.commit()
+        self.0.pragma_update(None, "synchronous", "normal")?;
+        let followed = follow(&self.0, epoch, sequence);
+        self.0.pragma_update(None, "synchronous", "full")?;
+        followed
     }
 
     /// Everything that was planned and is not made yet.
@@ -242,10 +244,10 @@ fn begun(transaction: &Transaction<'_>, camera: &str, kind: Kind) -> rusqlite::R
     transaction.prepare_cached(sql)?.query_map(params![camera, kind.name()], read)?.collect()
 }
 
-fn follow(transaction: &Transaction<'_>, epoch: Epoch, sequence: Sequence) -> rusqlite::Result<()> {
-    let sql = "insert into followed (epoch, sequence) values (?1, ?2) \
-               on conflict (epoch) do update set sequence = max(sequence, excluded.sequence)";
-    transaction.execute(sql, params![epoch.get(), sequence]).map(drop)
+fn follow(connection: &Connection, epoch: Epoch, sequence: Sequence) -> rusqlite::Result<()> {
+    let sql = "insert into followed (epoch, sequence) values (?1, ?2) on conflict (epoch) \
+               do update set sequence = excluded.sequence where excluded.sequence > sequence";
+    connection.execute(sql, params![epoch.get(), sequence]).map(drop)
 }
 
 fn item(row: &Row<'_>) -> rusqlite::Result<Item> {
@@ -255,4 +257,23 @@ fn item(row: &Row<'_>) -> rusqlite::Result<Item> {
 fn kind(row: &Row<'_>, column: usize) -> rusqlite::Result<Kind> {
     let name: String = row.get(column)?;
     Kind::from_name(&name).ok_or(rusqlite::Error::InvalidQuery)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::TempDir;
+
+    #[test]
+    fn how_far_it_has_looked_never_goes_back_and_what_is_planned_is_synced_as_before() {
+        let dir = TempDir::new("evidence-followed");
+        let mut store = Store::open(&dir.path().join("plan.db")).unwrap();
+        let epoch = Epoch::from_random(7);
+        for (sequence, followed) in [(3, 3), (2, 3), (9, 9)] {
+            store.follow(epoch, sequence).unwrap();
+            assert_eq!(store.followed(epoch).unwrap(), followed);
+        }
+        let synchronous: i64 = store.0.query_row("pragma synchronous", [], |row| row.get(0)).unwrap();
+        assert_eq!(synchronous, 2, "full");
+    }
 }

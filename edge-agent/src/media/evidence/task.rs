@@ -155,6 +155,9 @@ impl<E: Eyes> Task<E> {
         }
         let configuration = self.configurations.borrow().clone();
         let cameras = machine::cameras_of(&configuration, press.device.as_str());
+        if cameras.is_empty() {
+            return Ok(());
+        }
         let plan = |kind, begun: &[machine::Begun]| machine::plan(kind, pressed_ms, begun);
         let items = self.store.borrow_mut().plan(id, cameras, plan)?;
         for camera in cameras {
