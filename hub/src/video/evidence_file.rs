@@ -1,16 +1,15 @@
-//! `GET /api/v1/evidence/{id}/file`: a picture or a clip of a press, whole or in ranges. Each look is in the audit trail.
+//! `GET /api/v1/evidence/{id}/file`: a picture or a clip of a press, whole or in ranges. Each look is in the audit trail, once however
+//! many ranges it takes.
 
-use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use futures_util::StreamExt as _;
 use tongluo_protocols::content::ContentHash;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::evidence::{self, Stored};
-use super::look::{Look, LookKind};
+use super::file_look::{FileKind, FileLook};
 use super::{VideoRoom, access};
 use crate::ids::EvidenceId;
 use crate::viewer::Viewer;
@@ -50,19 +49,9 @@ async fn file(
     }
     let view = &stored.view;
     let detail = format!("kind={} camera={}", view.kind, view.camera_id);
-    let about = (LookKind::Evidence, detail.as_str());
-    let look = Look::begin_at(&room.store, &viewer, view.id.as_str(), &view.region_code, about).await?;
-    Ok(while_read(answer, look))
-}
-
-/// The answer whose look lasts until the last byte of it has been taken, or nobody wants it any more.
-pub(super) fn while_read(answer: Response, look: Look) -> Response {
-    answer.map(|body| {
-        Body::from_stream(body.into_data_stream().map(move |piece| {
-            let _while = &look;
-            piece
-        }))
-    })
+    let about = (view.id.as_str(), &view.region_code);
+    let look = FileLook::begin(&room.store, &viewer, FileKind::Evidence, about, detail).await?;
+    Ok(look.during(answer))
 }
 
 fn ready(stored: &Stored) -> Result<ContentHash, Problem> {

@@ -1,5 +1,5 @@
-//! A look at a camera or at what it saw, in the audit trail: a line when it begins and one when it ends, with how long it
-//! lasted.
+//! A look at a camera, live or at its recordings, in the audit trail: a line when it begins and one when it ends, with how
+//! long it lasted. (Looks at files are in `file_look.rs`.)
 //!
 //! The first line is written before the first picture leaves the hub, so that no look goes unseen. The second is written
 //! when the look is dropped, however it came to end; if the hub itself is killed, it is missing, and the first one stands.
@@ -19,10 +19,6 @@ pub enum LookKind {
     Live,
     /// Recordings, played back.
     Recording,
-    /// A picture or a clip of a press.
-    Evidence,
-    /// A stretch taken out of a recording.
-    Export,
 }
 
 impl LookKind {
@@ -30,8 +26,6 @@ impl LookKind {
         match self {
             Self::Live => ("camera.watch", "camera.watched"),
             Self::Recording => ("recording.watch", "recording.watched"),
-            Self::Evidence => ("evidence.open", "evidence.opened"),
-            Self::Export => ("export.open", "export.opened"),
         }
     }
 }
@@ -61,30 +55,16 @@ impl Look {
         kind: LookKind,
         detail: &str,
     ) -> Result<Self, sqlx::Error> {
-        Self::begin_at(store, viewer, camera.camera_id.as_str(), &camera.region, (kind, detail)).await
-    }
-
-    /// Begins a look at something else that cameras saw, by its id.
-    ///
-    /// # Errors
-    /// The database's: then nothing may be shown.
-    pub(super) async fn begin_at(
-        store: &Store,
-        viewer: &Viewer,
-        subject: &str,
-        region: &RegionCode,
-        (kind, detail): (LookKind, &str),
-    ) -> Result<Self, sqlx::Error> {
         let now_ms = clock::utc_ms();
-        let line = Record::done(viewer, kind.actions().0, subject, region).detail(detail);
+        let line = Record::done(viewer, kind.actions().0, camera.camera_id.as_str(), &camera.region).detail(detail);
         let mut transaction = store.begin().await?;
         audit::record(&mut transaction, now_ms, line).await?;
         transaction.commit().await?;
         Ok(Self {
             store: store.clone(),
             username: viewer.username.clone(),
-            subject: subject.to_owned(),
-            region: region.clone(),
+            subject: camera.camera_id.to_string(),
+            region: camera.region.clone(),
             kind,
             detail: detail.to_owned(),
             began_ms: now_ms,

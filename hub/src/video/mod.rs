@@ -7,7 +7,7 @@
 //! own, by its hash (`evidence.rs`, `task.rs`). Recordings stay in the village; stretches of them are taken out with a reason (`export/`).
 //!
 //! Whoever wants to see anything of a camera passes [`access`], which knows the region rule and the rule of homes, and
-//! leaves a [`Look`] in the audit trail, with how long it lasted.
+//! leaves a [`Look`] in the audit trail, with how long it lasted; so does whoever opens a file (`file_look.rs`).
 
 mod access;
 mod address;
@@ -18,6 +18,7 @@ mod configuration;
 mod evidence;
 mod evidence_file;
 mod export;
+mod file_look;
 mod health;
 mod http;
 pub mod live;

@@ -6,7 +6,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::health::{BELIEVED_MS, UNHEARD};
 use super::report::report;
-use super::{VideoRoom, evidence, export, view};
+use super::{VideoRoom, evidence, export, file_look, view};
 use crate::clock;
 use crate::fault;
 use crate::fleet::silence::{self, Reporting};
@@ -49,6 +49,7 @@ impl VideoRoom {
 
     async fn keep_house(&self, now_ms: i64, is_thorough: bool) -> Result<(), sqlx::Error> {
         while self.notice_silence(now_ms).await? == ROWS_MAX {}
+        while file_look::end_quiet(&self.store, now_ms, ROWS_MAX).await? == ROWS_MAX {}
         if is_thorough {
             self.arrived(now_ms, None).await?;
             while self.expire(now_ms).await? == ROWS_MAX {}

@@ -18,8 +18,8 @@ use crate::audit::{self, Record};
 use crate::clock;
 use crate::ids::{self, CameraId, ExportId};
 use crate::live;
-use crate::video::evidence_file::while_read;
-use crate::video::{Look, LookKind, VideoRoom, access};
+use crate::video::file_look::{FileKind, FileLook};
+use crate::video::{VideoRoom, access};
 use crate::viewer::{Right, Viewer};
 use crate::web::{Problem, ProblemDocument};
 
@@ -216,9 +216,9 @@ async fn file(
         HeaderValue::from_str(&format!("attachment; filename=\"tongluo-{id}.mp4\"")).map_err(Problem::internal)?;
     answer.headers_mut().insert(header::CONTENT_DISPOSITION, name);
     let detail = format!("camera={} home={}", view.camera_id, u8::from(is_home));
-    let about = (LookKind::Export, detail.as_str());
-    let look = Look::begin_at(&room.store, &viewer, view.id.as_str(), &view.region_code, about).await?;
-    Ok(while_read(answer, look))
+    let about = (view.id.as_str(), &view.region_code);
+    let look = FileLook::begin(&room.store, &viewer, FileKind::Export, about, detail).await?;
+    Ok(look.during(answer))
 }
 
 /// An export of the viewer's region.

@@ -10,9 +10,10 @@ use tongluo_protocols::id::{Epoch, PressId};
 use tower::ServiceExt as _;
 
 use super::*;
+use crate::clock;
 use crate::content::Audience;
 use crate::store::testing::region;
-use crate::video::{HeardEvidence, take_evidence};
+use crate::video::{HeardEvidence, file_look, take_evidence};
 
 fn press(sequence: u64) -> PressId {
     PressId { epoch: Epoch::from_random(1), sequence }
@@ -164,6 +165,67 @@ async fn a_picture_that_has_arrived_is_shown_to_those_who_may_and_goes_in_time()
         assert_eq!(village.texts("select distinct state from evidence").await, ["expired"]);
         village.room.expire(6_000 + 366 * DAY_MS).await.unwrap();
         assert_eq!(village.number("select count(*) from evidence").await, 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn many_ranges_of_one_clip_are_one_look() {
+    clock::testing::stop();
+    each_store(async |store| {
+        let village = Village::new(&store).await;
+        let camera = village.enter(json!({})).await;
+        let bytes = b"a clip in five ranges, more or less";
+        let hash = village.room.content.put(1, bytes, MediaType::Mp4, Audience::Hub).await.unwrap();
+        let clip = Evidence {
+            kind: EvidenceKind::Clip,
+            sha256: Some(*hash.as_bytes()),
+            ..saved(camera["id"].as_str().unwrap())
+        };
+        let told = village.tell(clip).await;
+        let path = format!("/api/v1/evidence/{}/file", told[0].body["id"].as_str().unwrap());
+        let read = async |routes: &Router, first: usize| {
+            let range = format!("bytes={first}-{}", first + 4);
+            let request = Request::get(&path).header(header::RANGE, range).body(Body::empty()).unwrap();
+            let answer = routes.clone().oneshot(request).await.unwrap();
+            assert_eq!(answer.status(), 206);
+            assert_eq!(answer.into_body().collect().await.unwrap().to_bytes().as_ref(), &bytes[first..first + 5]);
+        };
+        const LOOKS: &str =
+            "select action || ' ' || actor || ' ' || detail from audit where action like 'evidence.open%' order by id";
+        let opened = format!("evidence.open a kind=clip camera={}", camera["id"].as_str().unwrap());
+        for first in 0..5 {
+            read(&village.routes, first * 5).await;
+        }
+        assert_eq!(village.texts(LOOKS).await, [opened.as_str()], "five ranges, one look");
+
+        let now_ms = clock::utc_ms();
+        village.execute("update file_look set began_ms = began_ms - 90000").await;
+        assert_eq!(file_look::end_quiet(&store, now_ms + 59_999, 9).await.unwrap(), 0, "somebody may go on reading");
+        let somebody = Viewer { username: "b".to_owned(), ..viewer(Role::Operator, "411728") };
+        let other = as_somebody(crate::video::routes().with_state(village.room.clone()), Some(somebody));
+        read(&other, 3).await;
+        assert_eq!(village.number("select count(*) from file_look").await, 2, "another viewer looks for himself");
+        assert_eq!(file_look::end_quiet(&store, now_ms + 60_000, 9).await.unwrap(), 2);
+        let lines = village.texts(LOOKS).await;
+        let ended = format!("evidence.opened a duration_ms=90000 kind=clip camera={}", camera["id"].as_str().unwrap());
+        assert!(lines.contains(&ended) && lines.len() == 4, "{lines:?}");
+        assert_eq!(file_look::end_quiet(&store, now_ms + 120_000, 9).await.unwrap(), 0, "once");
+
+        read(&village.routes, 0).await;
+        village.execute("update file_look set seen_ms = seen_ms - 60000, began_ms = began_ms - 60500").await;
+        read(&village.routes, 5).await;
+        let lines = village.texts(LOOKS).await;
+        assert_eq!(
+            lines.iter().filter(|line| **line == opened).count(),
+            3,
+            "after a minute it is another look: {lines:?}"
+        );
+        assert!(lines.iter().any(|line| line.starts_with("evidence.opened a duration_ms=500 ")), "{lines:?}");
+        village.execute("drop table audit").await;
+        let request = Request::get(&path).body(Body::empty()).unwrap();
+        village.execute("delete from file_look").await;
+        assert_eq!(village.routes.clone().oneshot(request).await.unwrap().status(), 500, "no look without its line");
     })
     .await;
 }
