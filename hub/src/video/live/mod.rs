@@ -18,6 +18,8 @@ mod playback;
 mod relay;
 mod request;
 #[cfg(test)]
+mod socket_tests;
+#[cfg(test)]
 mod tests;
 mod timeline;
 mod upload;
