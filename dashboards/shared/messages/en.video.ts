@@ -267,6 +267,9 @@ export const enVideo: typeof zhCNVideo = {
 
   cameras: {
     none: 'This site has no camera yet.',
+    recorder: (address) => `Recorder ${address}`,
+    recorder_reach: (count) => `Concerns all its cameras (${count}): mend the recorder, not each of them.`,
+    of_recorder: 'See its recorder above',
     none_hint: 'Connect the camera or recorder to the gateway’s network, then add it here.',
     add: 'Add a camera',
     edit: 'Change',

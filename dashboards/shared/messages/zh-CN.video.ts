@@ -258,6 +258,9 @@ export const zhCNVideo = {
 
   cameras: {
     none: '这个站点还没有摄像机。',
+    recorder: (address: string) => `录像机 ${address}`,
+    recorder_reach: (count: number) => `它的 ${count} 路摄像机都受影响；修好录像机就行，不用逐路处理。`,
+    of_recorder: '见上面的录像机',
     none_hint: '把摄像机或录像机接到网关所在的网络，然后在这里添加。',
     add: '添加摄像机',
     edit: '修改',
