@@ -394,6 +394,14 @@ describe('cameras on the field page', () => {
     await field({ language: 'en' });
     await hub.act('camera?id=c1&state=unreachable');
     await page.locator('[data-camera=c1][data-state=unreachable]').getByText('Cannot be reached').waitFor();
+    // A recorder's clock is said of the recorder, with since when, and not of its camera again.
+    await hub.act('camera?id=c1&state=clock_off');
+    const recorder = page.locator('[data-recorder][data-state=clock_off]');
+    await recorder.getByText('Clock wrong').waitFor();
+    await recorder.getByText('since').waitFor();
+    await page.locator('[data-camera=c1]').getByText('See its recorder above').waitFor();
+    await recorder.scrollIntoViewIfNeeded();
+    await shoot(page, 'field-recorder');
     for (const place of ['#/sites/s1', '#/sites/s1/cameras/new', '#/sites/s1/cameras/c3']) {
       await page.goto(`${hub.url}/field${place}`);
       await page.locator('main h2').first().waitFor();
