@@ -2,12 +2,12 @@
 //!
 //! A number alone says more about the machine than about the program, so each stands beside a peer or a limit that was
 //! measured in the same run: [`alarm`] presses real buttons and in turn asks what two bare MQTT hops and two syncs cost
-//! ([`limit`]); [`ingest`] floods a hub from five hundred gateways' certificates and in the same run writes the same rows with
-//! nothing but SQLite ([`peer`]); [`camera`] records cameras with a gateway and with ffmpeg; [`live`] watches one in a browser; [`county`] connects a gateway for
+//! ([`limit`]); [`voice`] sounds sirens and sends notices to a loudspeaker; [`ingest`] floods a hub from five hundred gateways'
+//! certificates and in the same run writes the same rows with nothing but SQLite ([`peer`]); [`camera`] records cameras with a gateway and with ffmpeg; [`live`] watches one in a browser; [`county`] connects a gateway for
 //! every grid, lets people press everywhere, and takes the power from a real county. The figures go into `target/bench/report.json` and a table.
 //!
 //! Everything runs on free loopback ports with data of its own, is bounded in count and time, and ends with this program.
-//! `--quick` makes everything shorter; `--only alarm`, `--only ingest`, `--only camera`, `--only live` or
+//! `--quick` makes everything shorter; `--only alarm`, `--only voice`, `--only ingest`, `--only camera`, `--only live` or
 //! `--only county` runs one part.
 
 mod alarm;
@@ -28,6 +28,7 @@ mod process;
 mod provision;
 mod report;
 mod viewers;
+mod voice;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -43,6 +44,8 @@ use report::Report;
 struct Size {
     /// Presses, one at a time, each followed by one look at the limit.
     presses: usize,
+    /// Sirens and notices, in turn.
+    sounds: usize,
     /// Gateways that fill the ledger.
     gateways: usize,
     /// Seconds during which their entries are counted.
@@ -67,6 +70,7 @@ struct Size {
 
 const FULL: Size = Size {
     presses: 600,
+    sounds: 50,
     gateways: 500,
     ingest_s: 20,
     starts: 7,
@@ -80,6 +84,7 @@ const FULL: Size = Size {
 };
 const QUICK: Size = Size {
     presses: 60,
+    sounds: 5,
     gateways: 50,
     ingest_s: 4,
     starts: 3,
@@ -105,11 +110,14 @@ fn arguments() -> Result<Arguments> {
         match word.as_str() {
             "--quick" => arguments.size = QUICK,
             "--only" => {
-                arguments.only = Some(words.next().context("--only wants alarm, ingest, camera, live or county")?)
+                arguments.only =
+                    Some(words.next().context("--only wants alarm, voice, ingest, camera, live or county")?)
             }
             "--report" => arguments.report = words.next().context("--report wants a path")?.into(),
             other => {
-                bail!("{other:?} is not known; allowed: --quick, --only alarm|ingest|camera|live|county, --report PATH")
+                bail!(
+                    "{other:?} is not known; allowed: --quick, --only alarm|voice|ingest|camera|live|county, --report PATH"
+                )
             }
         }
     }
@@ -125,6 +133,9 @@ fn main() -> Result<()> {
     let measured = runtime.block_on(async {
         if wanted("alarm") {
             alarm::measure(&folder, size, &mut report).await.context("the way of a press")?;
+        }
+        if wanted("voice") {
+            voice::measure(&folder, size, &mut report).await.context("what a village hears")?;
         }
         if wanted("ingest") {
             ingest::measure(&folder, size, &mut report).await.context("filling the ledger")?;
