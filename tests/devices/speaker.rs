@@ -253,7 +253,8 @@ impl Ear {
 
     /// An answer to an ask; with a challenge of zeros a greeting, which proves nothing and only has the gateway ask soon.
     fn alive(&mut self, challenge: [u8; 16]) -> Vec<u8> {
-        self.seal(&Report::Alive(Alive { challenge, firmware: FIRMWARE, uptime_s: 0, playing: self.playing }))
+        let (playing, obeyed) = (self.playing, self.obedience.obeyed());
+        self.seal(&Report::Alive(Alive { challenge, firmware: FIRMWARE, uptime_s: 0, playing, obeyed }))
     }
 
     fn pass_on(&mut self, word: &Word) -> Vec<u8> {

@@ -23,7 +23,13 @@ impl Fake {
         let sealed = Sealed::open(&KEY, Direction::ToSpeaker, self.id, bytes).expect("the gateway has the key");
         match self.obedience.command(&sealed) {
             Ok(Command::Ask(challenge)) => {
-                let alive = Alive { challenge, firmware: "fake", uptime_s: 1, playing: self.playing };
+                let alive = Alive {
+                    challenge,
+                    firmware: "fake",
+                    uptime_s: 1,
+                    playing: self.playing,
+                    obeyed: self.obedience.obeyed(),
+                };
                 Some(self.say(&Report::Alive(alive)))
             }
             Ok(command) => {
@@ -248,7 +254,7 @@ fn one_that_greets_is_asked_soon_and_told_what_waits() {
     village.later(&mut a, 1);
     // Its power is cut and comes back: it greets, in another session.
     let mut renewed = Fake::new("a", 2);
-    let alive = Alive { challenge: [0; 16], firmware: "fake", uptime_s: 0, playing: None };
+    let alive = Alive { challenge: [0; 16], firmware: "fake", uptime_s: 0, playing: None, obeyed: None };
     let greeting = renewed.say(&Report::Alive(alive));
     village.says(&mut renewed, &greeting);
     village.play(&mut renewed, 5);

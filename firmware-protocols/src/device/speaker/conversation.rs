@@ -51,6 +51,11 @@ impl Obedience {
         self.session
     }
 
+    /// The counter of the last command that was obeyed in this life, for [`Alive`](super::Alive).
+    pub const fn obeyed(&self) -> Option<u64> {
+        if self.last == 0 { None } else { Some(self.last) }
+    }
+
     /// The command in a message, if it is to be obeyed.
     ///
     /// # Errors
@@ -101,7 +106,8 @@ impl Conversation {
     /// Session and counter for the next command. `None` until the speaker has answered an ask.
     pub fn next_command(&mut self) -> Option<(Session, u64)> {
         let session = self.session?;
-        self.sent += 1;
+        // A speaker that says it has obeyed the highest number there is hears nothing more before it starts again.
+        self.sent = self.sent.checked_add(1)?;
         Some((session, self.sent))
     }
 
@@ -115,18 +121,21 @@ impl Conversation {
         if known && message.counter <= self.heard {
             return Err(Refusal::Repeated);
         }
-        if let Report::Alive(alive) = &report {
-            if self.challenge != Some(alive.challenge) {
-                return Err(Refusal::WrongChallenge);
-            }
+        let obeyed = match &report {
+            Report::Alive(alive) if self.challenge != Some(alive.challenge) => return Err(Refusal::WrongChallenge),
+            Report::Alive(alive) => alive.obeyed.unwrap_or(0),
+            Report::Progress(_) if !known => return Err(Refusal::OtherSession),
+            Report::Progress(_) => 0,
+        };
+        if matches!(report, Report::Alive(_)) {
             self.challenge = None;
-        } else if !known {
-            return Err(Refusal::OtherSession);
         }
         if !known {
             self.session = Some(message.session);
             self.sent = 0;
         }
+        // What a former run of this gateway has told it counts on.
+        self.sent = self.sent.max(obeyed);
         self.heard = message.counter;
         Ok(Heard { report, restarted: !known })
     }

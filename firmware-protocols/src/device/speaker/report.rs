@@ -33,6 +33,10 @@ pub struct Alive<'a> {
     /// What it is playing.
     #[n(4)]
     pub playing: Option<u64>,
+    /// Counter of the last command that it obeyed in this session; `None`: of none yet. A gateway that has started again
+    /// goes on from there.
+    #[n(5)]
+    pub obeyed: Option<u64>,
 }
 
 /// How far a play has come.

@@ -54,7 +54,13 @@ fn what_is_said_is_understood() {
     {
         assert_eq!(Command::parse(&body(&command)), Ok(command));
     }
-    let alive = Report::Alive(Alive { challenge: [1; 16], firmware: "virtual 1", uptime_s: 3, playing: Some(42) });
+    let alive = Report::Alive(Alive {
+        challenge: [1; 16],
+        firmware: "virtual 1",
+        uptime_s: 3,
+        playing: Some(42),
+        obeyed: Some(7),
+    });
     let failed =
         Progress { play: 42, state: State::Failed, played_ms: 10, times: 0, detail: Some("fetched, but another hash") };
     for report in [alive, Report::Progress(failed)] {
@@ -82,7 +88,7 @@ fn known_bytes_of_commands_and_reports() {
     assert_eq!(body(&Command::Stop(Some(7))), [0x82, 5, 0x81, 7]);
     assert_eq!(body(&Command::Stop(None)), [0x82, 5, 0x80]);
 
-    let alive = Report::Alive(Alive { challenge: [1; 16], firmware: "v 1", uptime_s: 3, playing: None });
+    let alive = Report::Alive(Alive { challenge: [1; 16], firmware: "v 1", uptime_s: 3, playing: None, obeyed: None });
     let alive_bytes = [&[0x82, 1, 0x81, 0xa3, 1, 0x50][..], &[1; 16], &[2, 0x63], b"v 1", &[3, 3]].concat();
     assert_eq!(report_body(&alive), alive_bytes);
     let progress = Progress { play: 7, state: State::Finished, played_ms: 9, times: 1, detail: None };
@@ -148,10 +154,46 @@ fn a_speaker_obeys_only_its_gateway_only_now_and_only_once() {
 }
 
 #[test]
+fn a_gateway_that_started_again_is_obeyed_from_its_first_command() {
+    let mut speaker = Obedience::new(SESSION);
+    let mut tell = |gateway: &mut Conversation| {
+        let (session, counter) = gateway.next_command().unwrap();
+        let told = speaker.command(&Sealed { session, counter, body: &body(&play(1, 50)) }).map(drop);
+        told.map(|()| speaker.obeyed())
+    };
+    let answer = |gateway: &mut Conversation, counter, obeyed| {
+        gateway.ask([4; 16]);
+        let alive = Alive { challenge: [4; 16], firmware: "virtual 1", uptime_s: 1, playing: None, obeyed };
+        let body = report_body(&Report::Alive(alive));
+        gateway.report(&Sealed { session: SESSION, counter, body: &body }).map(drop).unwrap();
+    };
+    let mut first = Conversation::default();
+    answer(&mut first, 1, None);
+    let obeyed = (0..5).map(|_| tell(&mut first).unwrap()).last().unwrap();
+    assert_eq!(obeyed, Some(5));
+    let mut second = Conversation::default();
+    answer(&mut second, 2, obeyed);
+    assert_eq!(tell(&mut second), Ok(Some(6)), "it is not deaf until the new count has passed the old one");
+    // An answer that was under way while more was told takes nothing back.
+    answer(&mut second, 3, Some(2));
+    assert_eq!(tell(&mut second), Ok(Some(7)));
+    // And the highest number that there is ends the conversation, not the program.
+    answer(&mut second, 4, Some(u64::MAX));
+    assert_eq!(second.next_command(), None);
+}
+
+#[test]
 fn a_gateway_believes_only_a_speaker_that_is_alive_now() {
     let mut gateway = Conversation::default();
-    let alive =
-        |challenge| report_body(&Report::Alive(Alive { challenge, firmware: "virtual 1", uptime_s: 1, playing: None }));
+    let alive = |challenge| {
+        report_body(&Report::Alive(Alive {
+            challenge,
+            firmware: "virtual 1",
+            uptime_s: 1,
+            playing: None,
+            obeyed: None,
+        }))
+    };
     let started = report_body(&Report::Progress(Progress {
         play: 42,
         state: State::Started,
