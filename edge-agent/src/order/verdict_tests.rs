@@ -217,6 +217,22 @@ fn each_order_gets_its_verdict() {
         ("early", at(NOON_MS - 60_001), "early"),
         ("stale", at(NOON_MS + 900_001), "stale"),
         ("clock unconfirmed", Case { utc_ms: None, ..case }, "clock_unconfirmed"),
+        // A battery's clock is good for programmes that were stored before, and for no order that comes now.
+        (
+            "a programme, clock unconfirmed",
+            Case { utc_ms: None, ..broadcast(Broadcast { priority: Priority::Programme, ..case.broadcast }) },
+            "clock_unconfirmed",
+        ),
+        (
+            "danger, clock unconfirmed",
+            Case { utc_ms: None, sound: Some(danger), broadcast: alarm, ..case },
+            "clock_unconfirmed",
+        ),
+        (
+            "danger by the village's key, clock unconfirmed",
+            Case { utc_ms: None, sound: Some(danger), broadcast: alarm, ..by("village") },
+            "clock_unconfirmed",
+        ),
         ("in an entry of another kind", Case { entry_kind: Stop::KIND, ..case }, "mismatched"),
         ("in another lane", Case { entry_lane: Lane::Routine, ..case }, "mismatched"),
         ("heard before under a new counter", Case { known: true, ..case }, "repeated_broadcast"),

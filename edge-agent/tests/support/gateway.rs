@@ -9,6 +9,7 @@ use super::broker::{PASSWORD, USER};
 /// A gateway's folder, and the gateway if it runs.
 pub(crate) struct Gateway {
     folder: PathBuf,
+    environment: Vec<(&'static str, PathBuf)>,
     child: Option<Child>,
 }
 
@@ -23,7 +24,19 @@ impl Gateway {
             folder.join("password"),
         );
         std::fs::write(folder.join("edge.toml"), configuration).unwrap();
-        Self { folder: folder.to_owned(), child: None }
+        Self { folder: folder.to_owned(), environment: Vec::new(), child: None }
+    }
+
+    /// Adds to its configuration, before it is started.
+    pub(crate) fn configure(&self, more: &str) {
+        let path = self.folder.join("edge.toml");
+        let configuration = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(path, configuration + more).unwrap();
+    }
+
+    /// What the programs that it starts find in their environment.
+    pub(crate) fn set_environment(&mut self, name: &'static str, value: &Path) {
+        self.environment.push((name, value.to_owned()));
     }
 
     pub(crate) fn data_dir(&self) -> PathBuf {
@@ -37,6 +50,7 @@ impl Gateway {
     fn command(&self, name: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tongluo-edge"));
         command.arg(name).arg("--config").arg(self.folder.join("edge.toml")).stdin(Stdio::null());
+        command.envs(self.environment.iter().map(|(name, value)| (*name, value)));
         command
     }
 

@@ -7,6 +7,8 @@ use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use base64ct::{Base64, Encoding as _};
+use ed25519_dalek::SigningKey;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, CertifiedIssuer, DnType,
     ExtendedKeyUsagePurpose, IsCa, KeyPair,
@@ -21,11 +23,14 @@ use tokio_rustls::TlsAcceptor;
 use tongluo_protocols::event::{Beat, Event};
 use tongluo_protocols::id::StreamKey;
 use tongluo_protocols::link::{Ack, BatchView, Receiver};
+use tongluo_protocols::order::Nonce;
 
 use super::until;
 
 pub(crate) const SITE: &str = "site-1";
 pub(crate) const CODE: &str = "ABCD2345";
+/// The secret half of the key that gateways pin at enrolment.
+pub(crate) const ORDER_SEED: [u8; 32] = [7; 32];
 
 /// An entry in the ledger.
 #[derive(Clone, Debug)]
@@ -43,6 +48,8 @@ pub(crate) struct Ledger {
     pub(crate) lost: Vec<(StreamKey, u64, u64)>,
     pub(crate) states: Vec<String>,
     pub(crate) beats: Vec<(u64, bool)>,
+    /// What the gateway wants to be told with the time.
+    pub(crate) question: Option<Nonce>,
     receivers: BTreeMap<StreamKey, Receiver>,
     /// Whether batches are answered.
     pub(crate) acks: bool,
@@ -175,7 +182,7 @@ impl Authority {
             "ca_certificate": self.ca.pem(),
             "mqtt_host": "127.0.0.1",
             "mqtt_port": mqtt_port,
-            "order_key": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+            "order_key": Base64::encode_string(SigningKey::from_bytes(&ORDER_SEED).verifying_key().as_bytes()),
             "hub_url": "https://127.0.0.1:8443",
             "server_time_ms": 1_795_392_000_000_i64,
         });
@@ -265,6 +272,7 @@ fn receive(ledger: &mut Ledger, topic: &str, payload: &[u8]) -> Vec<Ack> {
         "beat" => {
             let beat = Beat::parse(payload).unwrap();
             ledger.beats.push((beat.journal.urgent_pending, beat.lan_connected));
+            ledger.question = beat.clock_nonce;
             if !ledger.acks {
                 return Vec::new();
             }
