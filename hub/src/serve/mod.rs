@@ -287,7 +287,9 @@ fn https_credential(config: &Config, own: &fleet::Credential) -> anyhow::Result<
     let read = |path: &std::path::Path| {
         std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
     };
-    server::tls(&read(certificate)?, &read(key)?)
+    server::tls(&read(certificate)?, &read(key)?).with_context(|| {
+        format!("http.certificate = {}, http.key = {} cannot be served", certificate.display(), key.display())
+    })
 }
 
 async fn start_broker(config: &Config, roster: Roster) -> anyhow::Result<(Arc<Broker>, Arrivals)> {

@@ -96,6 +96,7 @@ pub fn tls(chain_pem: &str, key_pem: &str) -> anyhow::Result<Arc<rustls::ServerC
     let chain = CertificateDer::pem_slice_iter(chain_pem.as_bytes())
         .collect::<Result<Vec<_>, _>>()
         .context("the HTTPS certificate is not PEM")?;
+    anyhow::ensure!(!chain.is_empty(), "there is no certificate in the HTTPS certificate's file");
     let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes()).context("the HTTPS key is not PEM")?;
     let mut config = rustls::ServerConfig::builder()
         .with_no_client_auth()
