@@ -3,7 +3,7 @@
  * HTTP API from memory, serves `dist/` under the hub's own content policy, and forgets everything
  * when it ends. It checks nothing that the hub checks; never test a rule of the hub against it.
  *
- *     node dev/fake-hub.mjs [--port 8090, or 0 for any] [--scene busy|calm|empty|flood|grids]
+ *     node dev/fake-hub.mjs [--port 8090, or 0 for any] [--scene busy|calm|empty|flood|grids|villages]
  *
  * Log in as `zhibanyuan` (operator), `cunzhang` (village head), `zhenzhang` (operator of a township), `jishuyuan` (technician) or
  * `admin`, with any password but "wrong".

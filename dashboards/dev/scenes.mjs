@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { cameras } from './cameras.mjs';
 import { fillGrids } from './map.mjs';
+import { fillVillages } from './villages.mjs';
 import { speakers } from './voice.mjs';
 
 const MINUTE = 60_000;
@@ -52,7 +53,8 @@ export function county(scene, now) {
   state.cameras = cameras(state, now);
   state.speakers = speakers(state, now);
   if (scene === 'grids') fillGrids(state);
-  if (scene === 'calm' || scene === 'grids') return state;
+  if (scene === 'villages') fillVillages(state);
+  if (['calm', 'grids', 'villages'].includes(scene)) return state;
   state.faults = faults(state, now);
   const alarms = scene === 'flood' ? flood(state, now) : busy(state, now);
   for (const [alarm, timeline] of alarms) {

@@ -5,7 +5,10 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { after, afterEach, before, describe, it } from 'node:test';
-import { assertAccessible, assertQuiet, launch, logIn, mapDrawn, openPage, PHONE, shoot, standInHub, until } from './harness.mjs';
+import { assertAccessible, assertQuiet, DESK, launch, logIn, mapDrawn, openPage, PHONE, shoot, standInHub, until } from './harness.mjs';
+
+/** Patience with twelve megabytes of cameras on a machine that builds something beside. */
+const SLOW_MS = 60_000;
 
 /** Marks that a screen may hold, whatever the county does. */
 const MARKS_MAX = 700;
@@ -193,7 +196,7 @@ describe('the wall', () => {
   async function hang(...names) {
     await page.keyboard.press('w');
     await page.getByRole('button', { name: '选摄像机' }).click();
-    for (const name of names) await page.getByLabel(name).check();
+    for (const name of names) await page.getByRole('treeitem', { name }).click();
     await page.getByRole('button', { name: '选好了' }).click();
   }
 
@@ -227,12 +230,78 @@ describe('the wall', () => {
     await command('calm');
     await page.keyboard.press('w');
     await page.getByRole('button', { name: '选摄像机' }).click();
-    await page.getByLabel('村委会门口').waitFor();
-    assert.equal(await page.getByLabel('王奶奶家院门').count(), 0);
-    await page.getByLabel('按名称或站点查找').fill('卫生室');
-    await until('only what was looked for is left', async () => (await page.locator('.tree label').count()) === 2);
+    await page.getByRole('treeitem', { name: '村委会门口' }).waitFor();
+    assert.equal(await page.getByRole('treeitem', { name: '王奶奶家院门' }).count(), 0);
+    await shoot(page, 'eyes-tree');
+    await page.getByLabel('按名称、站点、村或乡镇查找').fill('卫生室');
+    await until('only what was looked for is left', async () => (await page.locator('.tree [data-camera]').count()) === 2);
     await assertAccessible(page, 'choosing cameras');
+    await page.getByLabel('按名称、站点、村或乡镇查找').fill('玉山镇');
+    await until('a township is found by its name', async () => (await page.locator('.tree [data-camera=c1]').count()) === 1);
   });
+
+  for (const [theme, language, viewport] of [['dark', 'zh-CN', DESK], ['light', 'en', PHONE]]) {
+    it(`is chosen by keys from a county of 13,215 villages with a camera each, ${theme}, ${viewport.width} wide`, async () => {
+      hub = await standInHub('villages');
+      page = await openPage(browser, `${hub.url}/command`, { theme, language, viewport });
+      page.setDefaultTimeout(SLOW_MS);
+      await logIn(page, 'zhibanyuan');
+      await mapDrawn(page);
+      await page.keyboard.press('w');
+      const tree = page.getByRole('tree');
+      await page.getByRole('button', { name: /选摄像机|Choose cameras/ }).click();
+      await tree.waitFor();
+      const active = () => tree.evaluate((element) => document.getElementById(element.getAttribute('aria-activedescendant'))?.innerText ?? '');
+      const press = async (key, wanted) => {
+        await page.keyboard.press(key);
+        await until(`${key} leads to ${wanted}`, async () => wanted.test(await active()), SLOW_MS);
+      };
+      // The dialog's field has the focus; the tree is the next stop.
+      await page.keyboard.press('Tab');
+      assert.equal(await page.evaluate(() => document.activeElement?.getAttribute('role')), 'tree');
+      await press('End', /路|camera/);
+      await press('Home', /遂平/);
+      assert.match(await active(), /13,?215/);
+      const took = [];
+      const timed = async (what, act) => {
+        const began = performance.now();
+        await act();
+        took.push(`${what} ${Math.round(performance.now() - began)} ms`);
+      };
+      await press('ArrowDown', /./);
+      await timed('open a township of 735 villages', async () => {
+        await page.keyboard.press('ArrowRight');
+        await until('its villages are rows', async () => Number(await tree.getAttribute('data-rows')) > 700, SLOW_MS);
+      });
+      await press('ArrowRight', /第1村/);
+      await press('ArrowRight', /第1村/);
+      await press('ArrowRight', /村口|文化广场/);
+      await page.keyboard.press(' ');
+      await until('it is chosen', async () => (await tree.locator('[aria-selected=true]').count()) === 1, SLOW_MS);
+      for (const wanted of [/第1村/, /第1村/, /735/]) await press('ArrowLeft', wanted);
+      await timed('open every township', async () => {
+        await page.keyboard.press('*');
+        await until('all villages are rows', async () => Number(await tree.getAttribute('data-rows')) > 13_215, SLOW_MS);
+      });
+      await timed('go to the end', () => press('End', /第\d+村/));
+      await press('PageUp', /第\d+村/);
+      assert.ok((await tree.getByRole('treeitem').count()) < 40, 'only what is in sight is on the page');
+      await shoot(page, `eyes-tree-county-${viewport.width}-${theme}`);
+      await assertAccessible(page, 'a tree of 13,215 villages');
+      await timed('find one of them', async () => {
+        await page.getByRole('searchbox').fill('玉山第12村 广场');
+        await until('it is found', async () => (await tree.locator('[data-camera]').count()) === 1, SLOW_MS);
+      });
+      process.stdout.write(`# 13,215 villages, stand-in hub, ${viewport.width} wide: ${took.join('; ')}\n`);
+      await shoot(page, `eyes-tree-found-${viewport.width}-${theme}`);
+      assert.ok((await page.evaluate(() => document.documentElement.scrollWidth)) <= viewport.width, 'nothing is too wide');
+      // In the field Escape empties it first.
+      await page.keyboard.press('Tab');
+      await page.keyboard.press('Escape');
+      await page.getByRole('dialog').waitFor({ state: 'detached' });
+      await page.locator('.wall .tile').first().waitFor();
+    });
+  }
 });
 
 describe('a look', () => {
@@ -252,7 +321,7 @@ describe('a look', () => {
     await until('all are shut', async () => (await open()) === 0);
     await page.keyboard.press('w');
     await page.getByRole('button', { name: '选摄像机' }).click();
-    await page.getByLabel('村委会门口').check();
+    await page.getByRole('treeitem', { name: '村委会门口' }).click();
     await page.keyboard.press('Escape');
     await looks(picture('c1'), 'live');
     await page.keyboard.press('m');

@@ -81,11 +81,11 @@ export function camerasInOrder(cameras: readonly Camera[]): Camera[] {
   );
 }
 
-/** Cameras whose name, site or place holds every word that was typed. */
-export function searchCameras(cameras: readonly Camera[], typed: string): Camera[] {
+/** Cameras whose name, site or place holds every word that was typed; or `also`, what else a camera is found by. */
+export function searchCameras(cameras: readonly Camera[], typed: string, also: (camera: Camera) => string = () => ''): Camera[] {
   const words = typed.toLowerCase().split(/\s+/).filter(Boolean);
-  return cameras.filter(({ name, site_name, place }) => {
-    const text = `${name} ${site_name} ${place ?? ''}`.toLowerCase();
+  return cameras.filter((camera) => {
+    const text = `${camera.name} ${camera.site_name} ${camera.place ?? ''} ${also(camera)}`.toLowerCase();
     return words.every((word) => text.includes(word));
   });
 }

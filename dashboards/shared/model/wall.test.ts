@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { camera } from './samples';
-import { cameraTree, emptyWall, isOn, mayHang, readWall, shownTiles, TILES_MAX, toggleCamera } from './wall';
+import { emptyWall, isOn, mayHang, readWall, shownTiles, TILES_MAX, toggleCamera } from './wall';
 
 const hung = (...ids: string[]) => ids.reduce(toggleCamera, emptyWall());
 
@@ -35,14 +35,5 @@ describe('the wall', () => {
   it('has no place for a home', () => {
     expect(mayHang(camera({ kind: 'home' }))).toBe(false);
     expect(mayHang(camera({ kind: 'facility' }))).toBe(true);
-  });
-
-  it('is chosen from a tree of regions and sites', () => {
-    const names = new Map([['411728102', 'Yushan']]);
-    const cameras = [camera({ id: '1' }), camera({ id: '2' }), camera({ id: '3', site_id: 's2', region_code: '411728101100' })];
-    expect(cameraTree('411728', names, cameras).map(({ name, count, sites }) => [name, count, sites.length])).toEqual([
-      ['site', 1, 1],
-      ['Yushan', 2, 1],
-    ]);
   });
 });

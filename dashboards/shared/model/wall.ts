@@ -1,6 +1,5 @@
 /** The video wall: so many tiles, each with a camera or none. It is what one person put together, and is kept for them. */
 import type { Camera } from '../api/video';
-import { childOf } from './region';
 
 export const WALL_SIZES = [1, 4, 9, 16] as const;
 export type WallSize = (typeof WALL_SIZES)[number];
@@ -55,26 +54,4 @@ export function toggleCamera(wall: Wall, id: string): Wall {
 /** A camera at a home opens only during its household's alarm: it has no place on a wall. */
 export function mayHang(camera: Pick<Camera, 'kind'>): boolean {
   return camera.kind !== 'home';
-}
-
-export interface Branch {
-  code: string;
-  name: string;
-  sites: { id: string; name: string; cameras: Camera[] }[];
-  count: number;
-}
-
-/** Cameras as a tree: the regions below `scope`, in each its sites, in each its cameras. */
-export function cameraTree(scope: string, names: ReadonlyMap<string, string>, cameras: readonly Camera[]): Branch[] {
-  const branches = new Map<string, Branch>();
-  for (const camera of cameras) {
-    const code = childOf(scope, camera.region_code);
-    const branch = branches.get(code) ?? { code, name: names.get(code) ?? camera.site_name, sites: [], count: 0 };
-    let site = branch.sites.find(({ id }) => id === camera.site_id);
-    if (site === undefined) branch.sites.push((site = { id: camera.site_id, name: camera.site_name, cameras: [] }));
-    site.cameras.push(camera);
-    branch.count += 1;
-    branches.set(code, branch);
-  }
-  return [...branches.values()].sort((a, b) => (a.code < b.code ? -1 : 1));
 }
