@@ -89,7 +89,7 @@ const RIGHTS = {
 function person(username, now) {
   const [role, display_name, region_code] = PEOPLE[username] ?? ['administrator', '管理员', '411728'];
   return {
-    username, display_name, role, region_code, region_name: by_code.get(region_code).name, language: 'zh-CN', expires_ms: now + 43_200_000, rights: RIGHTS[role],
+    username, display_name, role, region_code, region_name: by_code.get(region_code).name, language: 'zh-CN', expires_ms: now + 43_200_000, rights: RIGHTS[role], https_port: 8443,
   };
 }
 

@@ -8,6 +8,7 @@
 //! | [`event`]  | what a gateway tells the hub: the bodies of entries, and the heartbeat         |
 //! | [`order`]  | what the hub tells a gateway, signed                                           |
 //! | `configuration` | the document that a gateway is to follow; needs a heap, feature `alloc`   |
+//! | [`enrolment`] | how a new gateway asks for the hub's own certificate                           |
 //! | [`media`]  | the media connection: live pictures and recordings, and the MP4 they are kept in |
 //!
 //! The crate is `no_std` and allocates nothing: what is parsed borrows from the bytes it came in, what is emitted goes
@@ -29,6 +30,7 @@ pub mod content;
 pub mod device;
 #[cfg(test)]
 mod document;
+pub mod enrolment;
 mod error;
 pub mod event;
 pub mod id;

@@ -27,16 +27,20 @@ export class County {
   /** Who has logged in here. A person's sessions are bounded, and pages need theirs. */
   #cookies = new Map();
 
-  /** Makes the county and starts its hub; `more` is TOML for the end of its configuration. */
-  static async begin(more = '') {
+  /**
+   * Makes the county and starts its hub; `more` is TOML for the end of its configuration, `http` for its part on the web.
+   * `names`: how the hub is called; the first is written into claims.
+   */
+  static async begin(more = '', { names = ['127.0.0.1', 'localhost'], http = '' } = {}) {
     const county = new County();
     const [plain, secure, mqtt, media] = [await freePort(), await freePort(), await freePort(), await freePort()];
     county.url = `http://127.0.0.1:${plain}`;
+    county.ports = { plain, secure };
     const data_dir = join(county.#folder, 'hub');
     writeFileSync(
       county.#path('hub.toml'),
-      `data_dir = "${data_dir}"\npublic_names = ["127.0.0.1", "localhost"]\n` +
-        `[http]\nplain = "127.0.0.1:${plain}"\nsecure = "127.0.0.1:${secure}"\n` +
+      `data_dir = "${data_dir}"\npublic_names = ${JSON.stringify(names)}\n` +
+        `[http]\nplain = "127.0.0.1:${plain}"\nsecure = "127.0.0.1:${secure}"\n${http}\n` +
         `[broker]\nmode = "embedded"\nlisten = "127.0.0.1:${mqtt}"\n` +
         `[gateways]\nlisten = "127.0.0.1:${media}"\n${more}`,
     );
@@ -48,6 +52,11 @@ export class County {
 
   #path(name) {
     return join(this.#folder, name);
+  }
+
+  /** The certificate of the county's own authority, as a phone would install it. */
+  get authority() {
+    return this.#path('hub/authority/ca.pem');
   }
 
   async startHub() {

@@ -28,8 +28,9 @@ export const PHONE = { width: 360, height: 640 };
 /** How long anything may take to appear before the test fails. */
 export const PATIENCE_MS = 10_000;
 
-export function launch(more = []) {
-  return chromium.launch({ executablePath: CHROMIUM, args: [...ARGUMENTS, ...more] });
+/** `environment`: what the browser is told beside what this test was. */
+export function launch(more = [], environment = {}) {
+  return chromium.launch({ executablePath: CHROMIUM, args: [...ARGUMENTS, ...more], env: { ...process.env, ...environment } });
 }
 
 /** A microphone that plays a file over and over (without one, a beep each second), and nobody who has to allow it. */

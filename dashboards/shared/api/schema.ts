@@ -1832,6 +1832,11 @@ export interface components {
             expires_ms: number;
             /** @description What the role may do in the region, e.g. `alarm.handle`. */
             rights: string[];
+            /**
+             * Format: int32
+             * @description Where the hub is reached by HTTPS, under the same names: browsers give a microphone to no page that came over an open line.
+             */
+            https_port: number;
         };
         /** @description A loudspeaker that was just entered. */
         NewSpeaker: components["schemas"]["SpeakerView"] & {

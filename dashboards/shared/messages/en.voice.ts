@@ -63,7 +63,7 @@ export const enVoice: typeof zhCNVoice = {
     too_short: 'Too short, nothing was recorded. Please try again.',
     refused: 'The phone did not let this page use the microphone. Allow it in the browser’s settings and try again, or type the notice.',
     missing: 'This phone has no microphone that could be found. You can type the notice.',
-    insecure: 'A page at this address may not use the microphone. Open it with https, or type the notice.',
+    insecure: 'Browsers give the microphone to encrypted (https) pages only, and this page came over http: it cannot record. Open it at the address below, or type the notice.',
     quiet: 'Too quiet; speak closer to the microphone.',
     level: 'Loudness',
   },

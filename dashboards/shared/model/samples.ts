@@ -162,6 +162,7 @@ export function me(given: Partial<Me> = {}): Me {
     language: 'zh-CN',
     expires_ms: 9e12,
     rights: ['alarm.handle'],
+    https_port: 8443,
     ...given,
   };
 }

@@ -34,6 +34,11 @@ export function behind(place: Place): Place {
   return { at: 'home' };
 }
 
+/** The address of this page at the hub's HTTPS port; `host` as the browser writes it, so an IPv6 address has its brackets. */
+export function encrypted(host: string, port: number): string {
+  return `https://${host}${port === 443 ? '' : `:${port}`}/village`;
+}
+
 function decode(part: string): string {
   try {
     return decodeURIComponent(part);

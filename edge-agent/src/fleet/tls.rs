@@ -16,6 +16,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, DigitallySignedStruct, Error as TlsError, OtherError, RootCertStore, SignatureScheme};
 use sha2::{Digest as _, Sha256};
+use tongluo_protocols::enrolment::ENROLMENT_PROTOCOL;
 
 use super::Identity;
 use crate::clock::Clock;
@@ -103,15 +104,17 @@ impl TimeProvider for NotBefore {
     }
 }
 
-/// TLS for enrolment: no client certificate yet, the CA by fingerprint.
+/// TLS for enrolment: no client certificate yet, the CA by fingerprint. It asks for the hub's own certificate, because browsers
+/// may be served another one on the same port.
 pub(crate) fn enrolling(ca_fingerprint: &str) -> Result<ClientConfig, TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let verifier = PinnedByFingerprint::new(ca_fingerprint, provider.clone());
-    let config = ClientConfig::builder_with_provider(provider)
+    let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth();
+    config.alpn_protocols = vec![ENROLMENT_PROTOCOL.to_vec(), b"http/1.1".to_vec()];
     Ok(config)
 }
 

@@ -71,6 +71,8 @@ struct Me {
     expires_ms: i64,
     /// What the role may do in the region, e.g. `alarm.handle`.
     rights: Vec<&'static str>,
+    /// Where the hub is reached by HTTPS, under the same names: browsers give a microphone to no page that came over an open line.
+    https_port: u16,
 }
 
 /// The accounts of a region.
@@ -186,5 +188,6 @@ async fn me(identity: &Identity, viewer: Viewer) -> Result<Me, Problem> {
         language: viewer.language,
         expires_ms: viewer.expires_ms,
         rights: viewer.role.rights().iter().copied().map(Right::as_str).collect(),
+        https_port: identity.https_port,
     })
 }

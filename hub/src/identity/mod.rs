@@ -42,12 +42,13 @@ pub struct Identity {
     store: Store,
     passwords: Passwords,
     sessions_ended: watch::Sender<u64>,
+    https_port: u16,
 }
 
 impl Identity {
-    /// The room over a store.
-    pub fn new(store: Store) -> Self {
-        Self { store, passwords: Passwords::new(), sessions_ended: watch::Sender::new(0) }
+    /// The room over a store; `https_port` is where browsers reach the hub by HTTPS.
+    pub fn new(store: Store, https_port: u16) -> Self {
+        Self { store, passwords: Passwords::new(), sessions_ended: watch::Sender::new(0), https_port }
     }
 }
 

@@ -41,7 +41,7 @@ impl Hub {
         add_site(store, "s1te").await;
         let (username, password) = create_first_administrator(store, &region(COUNTY), clock::utc_ms()).await.unwrap();
         assert_eq!(username, "admin");
-        let identity = Identity::new(store.clone());
+        let identity = Identity::new(store.clone(), 8443);
         let router = as_somebody(routes().with_state(identity.clone()), None)
             .layer(middleware::from_fn_with_state(identity.clone(), authenticate))
             .layer(middleware::from_fn_with_state(AllowedHosts::of(&Config::default()), guard))
@@ -187,7 +187,7 @@ async fn guessing_is_slowed_down_but_locks_nobody_out() {
         assert!(slowed.headers.contains_key(header::RETRY_AFTER));
         assert_eq!(guesser.log_in("admin", &password).await.status, StatusCode::TOO_MANY_REQUESTS);
         // A hub that restarts remembers.
-        let (identity, router) = (Identity::new(store.clone()), hub.router.clone());
+        let (identity, router) = (Identity::new(store.clone(), 8443), hub.router.clone());
         let restarted = Hub { identity, router };
         assert_eq!(
             restarted.browser("198.51.100.9").log_in("admin", &password).await.status,

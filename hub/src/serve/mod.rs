@@ -1,6 +1,7 @@
 //! `tongluo-hub serve`: the rooms put together, and taken apart again in order.
 
 mod ending;
+mod https;
 #[cfg(test)]
 mod tests;
 
@@ -149,7 +150,7 @@ pub async fn serve(config: Config) -> anyhow::Result<Ending> {
     let (broker, arrivals) = start_broker(&config, roster.clone()).await?;
 
     let relay = Relay::new();
-    let identity = Identity::new(store.clone());
+    let identity = Identity::new(store.clone(), config.public_https_port());
     let outbox = Outbox::new();
     let orders = Orders::new(Arc::clone(&authority), seal.clone(), outbox.clone());
     let espeak = Arc::new(Espeak::new(config.voice.program.clone()));
@@ -211,7 +212,7 @@ pub async fn serve(config: Config) -> anyhow::Result<Ending> {
     let configurations = Configurations::new(store.clone(), seal.clone(), orders.clone(), contributors);
     let gateway_routes = gateway_routes(&content, ConfigurationRoom { store: store.clone(), seal }, &relay);
     let app = application(rooms, metrics::routes(metrics_room), identity, AllowedHosts::of(&config));
-    let tls = https_credential(&config, &server)?;
+    let tls = https::side(&config, &server)?;
     let servers = server::Servers::start(app, config.http.plain, config.http.secure, tls)?;
     let gateways_tls = gateways::tls(&server, authority.ca_pem())?;
     let gateways = Gateways::start(gateway_routes, config.gateways.listen, gateways_tls, &roster)?;
@@ -277,19 +278,6 @@ fn application(rooms: Rooms, inner: Router, identity: Identity, hosts: AllowedHo
         .layer(middleware::from_fn(problem::localise))
         .layer(middleware::from_fn(headers::secure))
         .layer(CompressionLayer::new().compress_when(DefaultPredicate::new().and(NotForContentType::new("video/"))))
-}
-
-/// The given certificate, or the one from the hub's own authority.
-fn https_credential(config: &Config, own: &fleet::Credential) -> anyhow::Result<Arc<rustls::ServerConfig>> {
-    let (Some(certificate), Some(key)) = (&config.http.certificate, &config.http.key) else {
-        return server::tls(&own.chain_pem, &own.key_pem);
-    };
-    let read = |path: &std::path::Path| {
-        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
-    };
-    server::tls(&read(certificate)?, &read(key)?).with_context(|| {
-        format!("http.certificate = {}, http.key = {} cannot be served", certificate.display(), key.display())
-    })
 }
 
 async fn start_broker(config: &Config, roster: Roster) -> anyhow::Result<(Arc<Broker>, Arrivals)> {

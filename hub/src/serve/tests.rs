@@ -176,7 +176,7 @@ impl County {
         let authority = Arc::new(Authority::create(&folder, now_ms).unwrap());
         let live = Live::open(store.clone()).await.unwrap();
         let roster = Roster::load(&store).await.unwrap();
-        let identity = Identity::new(store.clone());
+        let identity = Identity::new(store.clone(), 8443);
         let config = Config::default();
         let content = Content::open(store.clone(), &folder, &config.content).unwrap();
         let video = VideoRoom {
@@ -446,37 +446,4 @@ async fn wrong_bodies_are_problems_and_change_nothing() {
         std::fs::remove_dir_all(&county.folder).unwrap();
     })
     .await;
-}
-
-/// A certificate that was given, and cannot be served, keeps the hub from starting and is named.
-#[test]
-fn a_given_certificate_of_a_bad_form_is_refused_by_name() {
-    // The program does so first of all; another test may have done it.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let folder = std::env::temp_dir().join(format!("tongluo-https-{}", crate::ids::opaque()));
-    std::fs::create_dir(&folder).unwrap();
-    let authority = Authority::create(&folder, clock::utc_ms()).unwrap();
-    let own = authority.server(&["localhost".to_owned()], clock::utc_ms()).unwrap();
-    let strange = authority.client(clock::utc_ms()).unwrap();
-    let mut config = Config::default();
-    let (certificate, key) = (folder.join("given.pem"), folder.join("given-key.pem"));
-    config.http.certificate = Some(certificate.clone());
-    config.http.key = Some(key.clone());
-    let refused = |config: &Config| format!("{:#}", https_credential(config, &own).map(drop).unwrap_err());
-    assert!(refused(&config).contains("given.pem"), "a file that is not there");
-    for (chain, secret, why) in [
-        ("", own.key_pem.as_str(), "no certificate"),
-        ("let it be served", own.key_pem.as_str(), "no certificate"),
-        (own.chain_pem.as_str(), "", "key is not PEM"),
-        (own.chain_pem.as_str(), own.chain_pem.as_str(), "key is not PEM"),
-        (own.chain_pem.as_str(), strange.key_pem.as_str(), "do not belong together"),
-    ] {
-        std::fs::write(&certificate, chain).unwrap();
-        std::fs::write(&key, secret).unwrap();
-        let refusal = refused(&config);
-        assert!(refusal.contains("http.certificate") && refusal.contains(why), "{why}: {refusal}");
-    }
-    std::fs::write(&key, &own.key_pem).unwrap();
-    assert!(https_credential(&config, &own).is_ok());
-    std::fs::remove_dir_all(&folder).unwrap();
 }

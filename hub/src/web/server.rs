@@ -10,6 +10,10 @@ use axum::{Extension, Router};
 use axum_server::Handle;
 use axum_server::accept::NoDelayAcceptor;
 use axum_server::tls_rustls::RustlsConfig;
+use rustls::crypto::CryptoProvider;
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use tongluo_protocols::enrolment::ENROLMENT_PROTOCOL;
 
 use crate::identity::Secure;
 
@@ -85,11 +89,36 @@ fn listen(address: SocketAddr, key: &str) -> anyhow::Result<std::net::TcpListene
     Ok(listener)
 }
 
-/// The TLS side of a chain and a key in PEM; HTTP/2 and HTTP/1.1.
+/// The TLS side of the HTTPS port; HTTP/2 and HTTP/1.1. Browsers are shown the `given` certificate where there is one; a gateway
+/// that enrols, and has pinned the county's own authority, is always shown the hub's `own`.
+pub fn tls(own: CertifiedKey, given: Option<CertifiedKey>) -> Arc<rustls::ServerConfig> {
+    let own = Arc::new(own);
+    let shown = given.map_or_else(|| Arc::clone(&own), Arc::new);
+    let mut config =
+        rustls::ServerConfig::builder().with_no_client_auth().with_cert_resolver(Arc::new(Certificates { own, shown }));
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Arc::new(config)
+}
+
+/// Which certificate is whose.
+#[derive(Debug)]
+struct Certificates {
+    own: Arc<CertifiedKey>,
+    shown: Arc<CertifiedKey>,
+}
+
+impl ResolvesServerCert for Certificates {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let enrols = hello.alpn().is_some_and(|mut offered| offered.any(|protocol| protocol == ENROLMENT_PROTOCOL));
+        Some(Arc::clone(if enrols { &self.own } else { &self.shown }))
+    }
+}
+
+/// A chain and a key in PEM, as TLS shows them.
 ///
 /// # Errors
 /// The PEM cannot be read, or key and certificate do not belong together.
-pub fn tls(chain_pem: &str, key_pem: &str) -> anyhow::Result<Arc<rustls::ServerConfig>> {
+pub fn certificate(chain_pem: &str, key_pem: &str) -> anyhow::Result<CertifiedKey> {
     use rustls_pki_types::pem::PemObject as _;
     use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -98,10 +127,6 @@ pub fn tls(chain_pem: &str, key_pem: &str) -> anyhow::Result<Arc<rustls::ServerC
         .context("the HTTPS certificate is not PEM")?;
     anyhow::ensure!(!chain.is_empty(), "there is no certificate in the HTTPS certificate's file");
     let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes()).context("the HTTPS key is not PEM")?;
-    let mut config = rustls::ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .context("the HTTPS certificate and key do not belong together")?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    let provider = CryptoProvider::get_default().context("no cryptography was chosen for this process")?;
+    CertifiedKey::from_der(chain, key, provider).context("the HTTPS certificate and key do not belong together")
 }

@@ -56,7 +56,7 @@ impl Hub {
             sqlx::query(statement).execute(&mut *transaction).await.unwrap();
             transaction.commit().await.unwrap();
         }
-        let (relay, identity) = (Relay::new(), Identity::new(store.clone()));
+        let (relay, identity) = (Relay::new(), Identity::new(store.clone(), 8443));
         let room = LivePictures { relay: relay.clone(), identity: identity.clone(), store: store.clone() };
         let (viewers, _) = routes().with_state(room).split_for_parts();
         let viewers = viewers.layer(middleware::from_fn_with_state(identity, identity::authenticate));
