@@ -14,6 +14,7 @@ mod task;
 mod template;
 #[cfg(test)]
 mod tests;
+mod told;
 mod tones;
 mod words;
 

@@ -4,7 +4,11 @@
 //! | --- | --- |
 //! | `HEAD /content/{sha256}` | `Upload-Offset`: how many bytes of an upload are here (all of them: it is done) |
 //! | `PUT /content/{sha256}?bytes=&media_type=`, `Upload-Offset` | appends the body. 201 or 200: whole; 202: so far; 409: go on at `Upload-Offset` |
-//! | `GET /content/{sha256}` | a content that is for gateways; `Range` is understood |
+//! | `GET /content/{sha256}` | a content that this gateway was told of; `Range` is understood |
+//!
+//! A gateway learns of no content but its own: what others brought, or were told of, is to it as if it were not here.
+
+use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
@@ -16,16 +20,23 @@ use serde::Deserialize;
 use tongluo_protocols::content::{CONTENT_BYTES_MAX, ContentHash, MediaType, UPLOAD_OFFSET};
 
 use super::upload::{self, Outcome, Refused, Wanted};
-use super::{Audience, Content, Stat};
+use super::{Audience, Content, Stat, Told};
 use crate::clock;
 use crate::gateways::GatewaySite;
 use crate::web::Problem;
 
 const OFFSET: HeaderName = HeaderName::from_static(UPLOAD_OFFSET);
 
-/// What gateways ask.
-pub fn gateway_routes(content: Content) -> Router {
-    Router::new().route("/content/{sha256}", get(fetch).head(offset).put(append)).with_state(content)
+/// What the routes work on.
+#[derive(Clone)]
+struct Door {
+    content: Content,
+    told: Arc<dyn Told>,
+}
+
+/// What gateways ask; `told` knows what each may fetch.
+pub fn gateway_routes(content: Content, told: Arc<dyn Told>) -> Router {
+    Router::new().route("/content/{sha256}", get(fetch).head(offset).put(append)).with_state(Door { content, told })
 }
 
 #[derive(Debug, Deserialize)]
@@ -36,20 +47,20 @@ struct Announced {
 }
 
 async fn offset(
-    State(content): State<Content>,
+    State(Door { content, .. }): State<Door>,
     GatewaySite(site): GatewaySite,
     Path(sha256): Path<String>,
 ) -> Result<Response, Problem> {
     let hash = read_hash(&sha256)?;
     let held = match content.stat(&hash).await? {
-        Some(stat) => stat.bytes,
-        None => upload::held_bytes(&content, &site, &hash).await.map_err(Problem::internal)?,
+        Some(stat) if stat.is_from(&site) => stat.bytes,
+        _ => upload::held_bytes(&content, &site, &hash).await.map_err(Problem::internal)?,
     };
     Ok(at(StatusCode::OK, held))
 }
 
 async fn append(
-    State(content): State<Content>,
+    State(Door { content, .. }): State<Door>,
     GatewaySite(site): GatewaySite,
     Path(sha256): Path<String>,
     Query(announced): Query<Announced>,
@@ -62,7 +73,7 @@ async fn append(
         return Err(too_large());
     }
     let offset = headers.get(OFFSET).and_then(|offset| offset.to_str().ok()?.parse().ok()).ok_or_else(no_offset)?;
-    if let Some(stat) = content.stat(&hash).await? {
+    if let Some(stat) = content.stat(&hash).await?.filter(|stat| stat.is_from(&site)) {
         return Ok(at(StatusCode::OK, stat.bytes));
     }
     let bytes = announced.bytes;
@@ -75,15 +86,16 @@ async fn append(
 }
 
 async fn fetch(
-    State(content): State<Content>,
-    _: GatewaySite,
+    State(Door { content, told }): State<Door>,
+    GatewaySite(site): GatewaySite,
     Path(sha256): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let hash = read_hash(&sha256)?;
     match content.stat(&hash).await? {
-        Some(stat) if stat.audience == Audience::Gateways => content.answer(&hash, &stat, &headers).await,
-        // A gateway is not told what others have brought.
+        Some(stat) if stat.audience == Audience::Gateways && told.was_told(&site, &hash).await? => {
+            content.answer(&hash, &stat, &headers).await
+        }
         _ => Err(Problem::not_found()),
     }
 }

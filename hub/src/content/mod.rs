@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Context as _;
+use async_trait::async_trait;
 use sha2::{Digest as _, Sha256};
 use sqlx::AnyConnection;
 use tokio::fs::File;
@@ -50,7 +51,7 @@ const MIB: u64 = 1024 * 1024;
 pub enum Audience {
     /// The hub alone, for people whose rights it has checked: evidence, exports.
     Hub,
-    /// Any gateway that was told the hash, in an order: notices. A loudspeaker will say it aloud anyway.
+    /// Gateways that were told of it, as [`Told`] knows: notices, and the sounds that they have at hand.
     Gateways,
 }
 
@@ -67,6 +68,17 @@ impl Audience {
     }
 }
 
+/// Knows which contents a gateway was told of, by an order or in its configuration. Others are not there for it: a hash is no
+/// secret, and a notice is for its own villages.
+#[async_trait]
+pub trait Told: Send + Sync + 'static {
+    /// Whether this site's gateway may fetch this content.
+    ///
+    /// # Errors
+    /// The database's.
+    async fn was_told(&self, site: &SiteId, hash: &ContentHash) -> Result<bool, sqlx::Error>;
+}
+
 /// What is known of a content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stat {
@@ -80,6 +92,13 @@ pub struct Stat {
     pub origin: Option<SiteId>,
     /// When it was whole.
     pub received_ms: i64,
+}
+
+impl Stat {
+    /// Whether this site brought it. To any other it is as if it were not here.
+    fn is_from(&self, site: &SiteId) -> bool {
+        self.origin.as_ref() == Some(site)
+    }
 }
 
 /// All contents. Clones share them.

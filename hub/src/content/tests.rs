@@ -1,7 +1,9 @@
 //! Uploads as gateways meet them, with every way in which they go wrong; ranges; budgets; expiry.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use async_trait::async_trait;
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode, header};
 use axum::{Extension, Router, middleware};
@@ -13,7 +15,7 @@ use tokio::sync::mpsc;
 use tongluo_protocols::content::{CONTENT_BYTES_MAX, ContentHash, MediaType};
 use tower::ServiceExt as _;
 
-use super::{Audience, Content, gateway_routes, link, task, unlink};
+use super::{Audience, Content, Told, gateway_routes, link, task, unlink};
 use crate::config::ContentConfig;
 use crate::gateways::GatewaySite;
 use crate::ids::{self, SiteId};
@@ -30,6 +32,16 @@ struct House {
     folder: PathBuf,
     site: SiteId,
     other: SiteId,
+}
+
+/// A hub that has told one site of everything.
+struct OneSite(SiteId);
+
+#[async_trait]
+impl Told for OneSite {
+    async fn was_told(&self, site: &SiteId, _: &ContentHash) -> Result<bool, sqlx::Error> {
+        Ok(*site == self.0)
+    }
 }
 
 /// What was answered.
@@ -61,7 +73,7 @@ impl House {
     }
 
     fn routes(&self, site: &SiteId) -> Router {
-        gateway_routes(self.content.clone())
+        gateway_routes(self.content.clone(), Arc::new(OneSite(self.other.clone())))
             .layer(Extension(GatewaySite(site.clone())))
             .layer(middleware::from_fn(problem::localise))
     }
@@ -208,7 +220,8 @@ async fn wrong_requests_are_problems_and_leave_nothing() {
             assert_eq!(answer.headers[header::CONTENT_TYPE], "application/problem+json", "{uri}");
         }
         assert_eq!(house.files(), 0);
-        let app = gateway_routes(house.content.clone()).layer(middleware::from_fn(problem::localise));
+        let app = gateway_routes(house.content.clone(), Arc::new(OneSite(house.other.clone())))
+            .layer(middleware::from_fn(problem::localise));
         for method in [Method::GET, Method::HEAD, Method::PUT] {
             let uri = format!("/content/{hash}?bytes=1&media_type=video/mp4");
             let request = Request::builder().method(method).uri(uri).header("upload-offset", 0).body(Body::empty());
@@ -228,8 +241,11 @@ async fn two_gateways_may_bring_the_same_and_nobody_reads_what_others_brought() 
         assert_eq!(half.offset, Some(4));
         assert_eq!(house.held(&house.site, &hash).await, 0, "each goes on with its own");
         house.whole(&house.site, b"the same").await;
+        assert_eq!(house.held(&house.other, &hash).await, 4, "and is not told that it is here already");
         let answer = house.put(&house.other, &hash, 8, 4, "same").await;
-        assert_eq!((answer.status, answer.offset), (StatusCode::OK, Some(8)));
+        assert_eq!((answer.status, answer.offset), (StatusCode::CREATED, Some(8)));
+        assert_eq!((house.held(&house.site, &hash).await, house.held(&house.other, &hash).await), (8, 0));
+        assert_eq!(house.read(&hash).await, b"the same");
         assert_eq!(house.content.totals().await.unwrap(), (1, 8));
         for site in [&house.site, &house.other] {
             let request = Request::get(format!("/content/{hash}")).body(Body::empty()).unwrap();
@@ -344,8 +360,20 @@ async fn gateways_fetch_what_is_for_them_whole_or_in_ranges() {
             .header(header::RANGE, "bytes=4-6")
             .header(header::IF_RANGE, "\"another\"")
             .body(Body::empty());
-        assert_eq!(house.ask(&house.site, other.unwrap()).await.status, StatusCode::OK);
-        assert_eq!(house.get(&hash_of(b"nothing"), "bytes=0-").await.status, StatusCode::NOT_FOUND);
+        assert_eq!(house.ask(&house.other, other.unwrap()).await.status, StatusCode::OK);
+        let nothing = house.get(&hash_of(b"nothing"), "bytes=0-").await;
+        assert_eq!(nothing.status, StatusCode::NOT_FOUND);
+
+        // A gateway that was not told of it hears the same as of nothing: neither that it is here nor how long it is.
+        for range in ["bytes=0-", "bytes=4-6", "bytes=10-"] {
+            let request = Request::get(format!("/content/{hash}")).header(header::RANGE, range).body(Body::empty());
+            let foreign = house.ask(&house.site, request.unwrap()).await;
+            assert_eq!(
+                (foreign.status, &foreign.headers, &foreign.body),
+                (nothing.status, &nothing.headers, &nothing.body)
+            );
+        }
+        assert_eq!(house.held(&house.site, &hash).await, 0);
     })
     .await;
 }

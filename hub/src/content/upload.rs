@@ -125,7 +125,7 @@ async fn take_now(
 ) -> Result<Outcome, Refused> {
     let mut turn = content.0.turns.take(wanted).await;
     // The one before may just have made it whole.
-    if content.stat(&wanted.hash).await?.is_some() {
+    if content.stat(&wanted.hash).await?.is_some_and(|stat| stat.is_from(&wanted.site)) {
         return Ok(Outcome::Whole);
     }
     let path = content.0.shelf.partial(&wanted.site, &wanted.hash);

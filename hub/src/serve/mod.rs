@@ -210,7 +210,7 @@ pub async fn serve(config: Config) -> anyhow::Result<Ending> {
     // The rooms that have something to say in gateways' configurations.
     let contributors: Vec<Arc<dyn Contributor>> = vec![Arc::new(video.clone()), Arc::new(broadcast.clone())];
     let configurations = Configurations::new(store.clone(), seal.clone(), orders.clone(), contributors);
-    let gateway_routes = gateway_routes(&content, ConfigurationRoom { store: store.clone(), seal }, &relay);
+    let gateway_routes = gateway_routes(&content, &broadcast, ConfigurationRoom { store: store.clone(), seal }, &relay);
     let app = application(rooms, metrics::routes(metrics_room), identity, AllowedHosts::of(&config));
     let tls = https::side(&config, &server)?;
     let servers = server::Servers::start(app, config.http.plain, config.http.secure, tls)?;
@@ -251,9 +251,14 @@ pub async fn serve(config: Config) -> anyhow::Result<Ending> {
 }
 
 /// What gateways may ask; each room adds its own routes, which take a [`gateways::GatewaySite`].
-fn gateway_routes(content: &Content, configuration: ConfigurationRoom, relay: &Relay) -> Router {
+fn gateway_routes(
+    content: &Content,
+    broadcast: &BroadcastRoom,
+    configuration: ConfigurationRoom,
+    relay: &Relay,
+) -> Router {
     Router::new()
-        .merge(content::gateway_routes(content.clone()))
+        .merge(content::gateway_routes(content.clone(), Arc::new(broadcast.clone())))
         .merge(configuration::gateway_routes(configuration))
         .merge(video::live::gateway_routes(relay.clone()))
 }

@@ -1,6 +1,12 @@
 //! Sending notices: whom they reach, who lets them be heard, and that nothing is ordered twice.
 
+use axum::Extension;
+use http_body_util::BodyExt as _;
+use tower::ServiceExt as _;
+
 use super::*;
+use crate::content;
+use crate::gateways::GatewaySite;
 
 /// What a start is, as the gateway would read it.
 fn started(order: Order<'_>) -> Option<(String, usize, u8)> {
@@ -283,6 +289,61 @@ async fn one_person_has_a_bounded_number_of_notices_that_are_not_over() {
         let full = township.notify(head(), VILLAGE, json!({})).await;
         assert_eq!((full.status.as_u16(), full.code()), (409, "notice.too_many"));
         assert_eq!(township.notify(operator(), VILLAGE, json!({})).await.status, 201);
+    })
+    .await;
+}
+
+/// What a gateway is answered that asks for the township's sound from its third byte on.
+async fn fetched(township: &Township, site: &str) -> (u16, Vec<u8>) {
+    let routes = content::gateway_routes(township.room.content.clone(), Arc::new(township.room.clone()))
+        .layer(Extension(GatewaySite(SiteId::from_known(site))));
+    let request = Request::get(format!("/content/{}", township.sound)).header(header::RANGE, "bytes=2-");
+    let response = routes.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+    (response.status().as_u16(), response.into_body().collect().await.unwrap().to_bytes().to_vec())
+}
+
+#[tokio::test]
+async fn a_gateway_fetches_the_sounds_of_its_own_notices_and_is_told_of_no_others() {
+    each_store(async |store| {
+        let township = Township::new(&store).await;
+        township.enter("site1", "TL-1").await;
+        township.enter("site2", "TL-2").await;
+        assert_eq!(fetched(&township, "site1").await.0, 404, "a draft is nobody's yet");
+        // To both villages: it waits for a second person, and until then nobody has been told.
+        let waiting = township.notify(operator(), TOWNSHIP, json!({})).await;
+        assert_eq!(waiting.body["state"], "waiting_for_second");
+        assert_eq!(fetched(&township, "site1").await.0, 404);
+
+        assert_eq!(township.notify(head(), VILLAGE, json!({})).await.body["state"], "sent");
+        assert_eq!(fetched(&township, "site1").await, (206, b"sound".to_vec()), "it goes on where it broke off");
+        let (status, body) = fetched(&township, "site2").await;
+        assert_eq!(status, 404);
+        assert!(!String::from_utf8_lossy(&body).contains("sound"), "nothing of it leaks");
+
+        let confirm = format!("/api/v1/notices/{}/confirm", waiting.body["id"].as_str().unwrap());
+        assert_eq!(township.ask(another(), "POST", &confirm, json!({})).await.status, 200);
+        assert_eq!(fetched(&township, "site2").await.0, 206);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_sounds_at_hand_are_every_gateways() {
+    each_store(async |store| {
+        let township = Township::new(&store).await;
+        assert_eq!(fetched(&township, "site2").await.0, 404);
+        let mut transaction = store.begin().await.unwrap();
+        sqlx::query(
+            "insert into named_sound (name, recipe, sha256, bytes, duration_ms) values ('tone', 'x', $1, 7, 4000)",
+        )
+        .bind(&township.sound)
+        .execute(&mut *transaction)
+        .await
+        .unwrap();
+        transaction.commit().await.unwrap();
+        for site in ["site1", "site2"] {
+            assert_eq!(fetched(&township, site).await, (206, b"sound".to_vec()));
+        }
     })
     .await;
 }
