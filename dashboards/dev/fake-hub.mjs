@@ -19,6 +19,7 @@ import { extname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { createEyes } from './cameras.mjs';
+import { createOrderKeys } from './keys.mjs';
 import { mapOf } from './map.mjs';
 import { county, qrLike } from './scenes.mjs';
 import { createVoice } from './voice.mjs';
@@ -216,6 +217,7 @@ function detail(alarm) {
 const ROUTES = {
   ...eyes.routes,
   ...voice.routes,
+  ...createOrderKeys({ state, problem }).routes,
   'GET /map': () => ({ body: mapOf(state) }),
   'GET /regions': ({ url }) => ({ body: { sequence, regions: state.regionsBelow(url.searchParams.get('parent')) } }),
   'GET /sites': () => ({ body: { sequence, sites: state.sites } }),

@@ -32,10 +32,10 @@ async function command(scene, options) {
   await page.locator('.link').getByText(/^(实时|Live)$/).waitFor();
 }
 
-async function field(scene, options = {}) {
+async function field(scene, { user = 'jishuyuan', ...options } = {}) {
   hub = await standInHub(scene);
   page = await openPage(browser, `${hub.url}/field`, { viewport: PHONE, ...options });
-  await logIn(page, 'jishuyuan');
+  await logIn(page, user);
   await page.getByText(/^(实时|Live)$/).waitFor();
 }
 
@@ -235,7 +235,7 @@ describe('the field page', () => {
 
   it('has text of 16 px and targets of 44 px at least', async () => {
     await field('busy', { language: 'en' });
-    for (const place of ['#/', '#/new', '#/sites/s1']) {
+    for (const place of ['#/', '#/new', '#/sites/s1', '#/order-keys']) {
       await page.goto(`${hub.url}/field${place}`);
       await page.locator('main h2').first().waitFor();
       const small = await page.evaluate(() => {
@@ -313,5 +313,44 @@ describe('the field page', () => {
     await confirm.click();
     await page.getByText('已吊销，网关已断开。').waitFor();
     await page.getByText('未装网关').waitFor();
+  });
+
+  for (const theme of ['dark', 'light']) {
+    it(`shows an administrator the order keys, and ends them by the keyboard alone, ${theme}`, async () => {
+      await field('busy', { theme, user: 'guanliyuan' });
+      const way = page.getByRole('link', { name: '指令密钥' });
+      await way.focus();
+      await page.keyboard.press('Enter');
+      const village = page.locator('[data-region="411728102200"]');
+      await village.getByText('1 台网关认这把密钥。').waitFor();
+      await village.getByText(/前一把密钥不再签发/).waitFor();
+      await page.locator('[data-region="411728102"]').getByText('还没有', { exact: true }).waitFor();
+      assert.equal(await page.locator('[data-region]').count(), 3, 'both keys of a village are one line');
+      await shoot(page, `field-keys-${theme}`);
+      await assertAccessible(page, 'the order keys');
+      const withdraw = village.getByRole('button', { name: /撤销/ });
+      await withdraw.focus();
+      await page.keyboard.press('Enter');
+      const dialog = page.getByRole('dialog');
+      await dialog.getByText('下次给', { exact: false }).waitFor();
+      await shoot(page, `field-keys-withdraw-${theme}`);
+      await assertAccessible(page, 'withdrawing');
+      await page.keyboard.press('Escape');
+      assert.equal(await village.count(), 1, 'nothing was ended');
+      await withdraw.press('Enter');
+      await page.getByLabel('原因').press('Enter');
+      await page.getByText('请写明原因。').waitFor();
+      await page.getByLabel('原因').fill('平台备份丢失');
+      await page.keyboard.press('Enter');
+      await page.getByText(/已撤销.*正在通知 1 台网关/).waitFor();
+      await village.waitFor({ state: 'detached' });
+      assert.equal(await page.locator('[data-region]').count(), 2);
+    });
+  }
+
+  it('offers the order keys to nobody who may not end them', async () => {
+    await field('busy');
+    await page.getByRole('link', { name: '玉山村委会' }).waitFor();
+    assert.equal(await page.getByRole('link', { name: '指令密钥' }).count(), 0);
   });
 });

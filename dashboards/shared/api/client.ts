@@ -17,6 +17,8 @@ import type {
   Language,
   Me,
   NewSite,
+  OrderKeys,
+  OrderKeysWithdrawn,
   Problem,
   Regions,
   Site,
@@ -137,6 +139,11 @@ export function createApi(options: ApiOptions) {
     createClaim: (siteId: string) => post<Claim>(`/sites/${encodeURIComponent(siteId)}/claims`, {}),
     revoke: (siteId: string, reason: string) =>
       post<null>(`/sites/${encodeURIComponent(siteId)}/revoke`, { reason }),
+
+    orderKeys: () => get<OrderKeys>('/order-keys'),
+    /** Ends the key of this name and the other one of its region. */
+    withdrawOrderKeys: (issuer: string, reason: string) =>
+      post<OrderKeysWithdrawn>(`/order-keys/${encodeURIComponent(issuer)}/withdraw`, { reason }),
 
     devices: (siteId: string) => get<Devices>(`/devices${query({ site_id: siteId })}`),
     changeDevice: (id: string, change: DeviceChange) =>

@@ -2038,6 +2038,8 @@ export interface components {
             issuer: string;
             /** @description For which region. */
             region_code: components["schemas"]["RegionCode"];
+            /** @description That region's name. */
+            region_name: string;
             /**
              * Format: int64
              * @description From when on it counts, UTC milliseconds.
@@ -2048,6 +2050,11 @@ export interface components {
              * @description Until when, UTC milliseconds.
              */
             not_after_ms: number;
+            /**
+             * Format: int64
+             * @description When it last gave an order, UTC milliseconds; `null`: not yet.
+             */
+            last_used_ms?: number | null;
             /**
              * Format: int64
              * @description How many gateways were told of it.

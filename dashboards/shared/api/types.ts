@@ -45,6 +45,10 @@ export type TimelineEntry = Answer<'TimelineLine'>;
 export type Fault = Answer<'FaultView'>;
 export type Faults = Answer<'FaultList'>;
 
+export type OrderKey = Answer<'OrderKeyView'>;
+export type OrderKeys = Answer<'OrderKeyPage'>;
+export type OrderKeysWithdrawn = Answer<'OrderKeyWithdrawn'>;
+
 /** GeoJSON, longitude first. */
 export interface OutlineGeometry {
   type: 'MultiPolygon';

@@ -341,6 +341,31 @@ export const zhCN = {
     busy: '正在吊销…',
     done: '已吊销，网关已断开。',
   },
+
+  order_key: {
+    title: '指令密钥',
+    what: '发给一个村或一个乡镇的通知，用当地自己的密钥签发，只在当地有效。密钥第一次用到时生成，到期前自动更换。怀疑泄露时在这里撤销。',
+    none: '还没有地方密钥。第一次给一个村发通知时会自动生成。',
+    search: '按名称或代码查找',
+    not_found: (typed: string) => `没有找到“${typed}”。`,
+    since: '启用',
+    used: '最近使用',
+    until: '有效到',
+    gateways: (count: number) => `${count} 台网关认这把密钥。`,
+    former: (time: string) => `前一把密钥不再签发，网关认它到 ${time}。`,
+    withdraw: '撤销…',
+    withdraw_of: (region: string) => `撤销${region}的指令密钥`,
+    next: '撤销以后：',
+    next_gateways: (count: number) => `已认它的 ${count} 台网关不再听从这把密钥签发的新指令。离线的网关一连上就收到。`,
+    next_sent: '已经送到网关的通知照常播出；要停，请到通知里停播，停播不受影响。',
+    next_notice: (region: string) => `下次给${region}发通知时自动生成新密钥，不用做别的。`,
+    reason: '原因',
+    reason_hint: '例如：平台备份丢失',
+    reason_needed: '请写明原因。',
+    submit: '撤销',
+    busy: '正在撤销…',
+    done: (region: string, count: number) => `已撤销${region}的密钥，正在通知 ${count} 台网关。`,
+  },
 };
 
 /** Every catalogue has the keys of the first. */

@@ -3,6 +3,7 @@
 export type FieldRoute =
   | { at: 'sites' }
   | { at: 'new_site' }
+  | { at: 'order_keys' }
   | { at: 'site'; id: string }
   | { at: 'claim'; id: string }
   /** `camera` is an id, or `new`. */
@@ -13,6 +14,7 @@ export type FieldRoute =
 export function parseRoute(hash: string): FieldRoute {
   const [first, id, last, thing] = hash.replace(/^#\/?/, '').split('/').map(decode);
   if (first === 'new') return { at: 'new_site' };
+  if (first === 'order-keys') return { at: 'order_keys' };
   if (first === 'sites' && id && last === 'cameras' && thing) return { at: 'camera', id, camera: thing };
   if (first === 'sites' && id && last === 'speakers' && thing) return { at: 'speaker', id, speaker: thing };
   if (first === 'sites' && id) return last === 'claim' ? { at: 'claim', id } : { at: 'site', id };
@@ -25,6 +27,8 @@ export function formatRoute(route: FieldRoute): string {
       return '#/';
     case 'new_site':
       return '#/new';
+    case 'order_keys':
+      return '#/order-keys';
     case 'site':
       return `#/sites/${encodeURIComponent(route.id)}`;
     case 'claim':

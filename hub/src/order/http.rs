@@ -42,10 +42,14 @@ struct OrderKeyView {
     issuer: String,
     /// For which region.
     region_code: RegionCode,
+    /// That region's name.
+    region_name: String,
     /// From when on it counts, UTC milliseconds.
     not_before_ms: i64,
     /// Until when, UTC milliseconds.
     not_after_ms: i64,
+    /// When it last gave an order, UTC milliseconds; `null`: not yet.
+    last_used_ms: Option<i64>,
     /// How many gateways were told of it.
     gateways: i64,
 }
@@ -80,9 +84,11 @@ struct OrderKeyWithdrawn {
 async fn list(State(room): State<OrderRoom>, viewer: Viewer) -> Result<Json<OrderKeyPage>, Problem> {
     viewer.may(Right::RegionManage)?;
     let rows = sqlx::query(
-        "select k.issuer, k.region_code, k.not_before_ms, k.not_after_ms, \
+        // A counter is the time of its order; what a key of the same name gave before this one is not this one's.
+        "select k.issuer, k.region_code, coalesce(r.name, k.region_code) region_name, k.not_before_ms, k.not_after_ms, \
+         (select max(c.last) from order_counter c where c.issuer = k.issuer and c.last >= k.not_before_ms) last_used_ms, \
          (select count(*) from delegation d where d.issuer = k.issuer and d.not_after_ms = k.not_after_ms) gateways \
-         from order_key k where k.region_code >= $1 and k.region_code < $2 and k.not_after_ms > $3 \
+         from order_key k left join region r on r.code = k.region_code where k.region_code >= $1 and k.region_code < $2 and k.not_after_ms > $3 \
          order by k.region_code, k.issuer limit $4",
     )
     .bind(viewer.region.as_str())
@@ -95,8 +101,10 @@ async fn list(State(room): State<OrderRoom>, viewer: Viewer) -> Result<Json<Orde
         Ok(OrderKeyView {
             issuer: row.try_get("issuer")?,
             region_code: RegionCode::from_known(row.try_get::<String, _>("region_code")?),
+            region_name: row.try_get("region_name")?,
             not_before_ms: row.try_get("not_before_ms")?,
             not_after_ms: row.try_get("not_after_ms")?,
+            last_used_ms: row.try_get("last_used_ms")?,
             gateways: row.try_get("gateways")?,
         })
     };

@@ -358,6 +358,8 @@ async fn only_administrators_see_and_end_keys_with_a_reason() {
         let listed = ask(&administrator, "GET", "/api/v1/order-keys", json!(null)).await.body;
         let key = &listed["order_keys"][0];
         assert_eq!((&key["issuer"], &key["gateways"]), (&json!("411728102201-a"), &json!(1)), "{listed}");
+        assert_eq!(key["last_used_ms"], json!(now_ms), "{listed}");
+        assert!(key["region_name"].as_str().is_some_and(|name| !name.is_empty()), "{listed}");
         assert_eq!(ask(&administrator, "POST", path, reason).await.body, json!({"gateways": 1}));
         assert_eq!(ask(&administrator, "GET", "/api/v1/order-keys", json!(null)).await.body["order_keys"], json!([]));
         let lines: Vec<(String, String)> =
