@@ -102,12 +102,18 @@ async fn usable(
 
 /// Draws a key under the name whose turn it is, unless somebody else just did. The secrets before it are of no more use.
 async fn draw(connection: &mut AnyConnection, seal: &Seal, now_ms: i64, scope: Scope<'_>) -> Result<(), sqlx::Error> {
-    let before: Option<String> =
-        sqlx::query_scalar("select issuer from order_key where region_code = $1 order by not_after_ms desc limit 1")
-            .bind(scope.region)
-            .fetch_optional(&mut *connection)
-            .await?;
-    let turn = usize::from(before.is_some_and(|issuer| issuer.ends_with(TURNS[0])));
+    let before: Option<(String, i64)> = sqlx::query_as(
+        "select issuer, not_after_ms from order_key where region_code = $1 order by not_after_ms desc limit 1",
+    )
+    .bind(scope.region)
+    .fetch_optional(&mut *connection)
+    .await?;
+    // On PostgreSQL another may have drawn and committed since the caller looked. One that has not committed yet is waited for
+    // below, at the row that both want.
+    if before.as_ref().is_some_and(|(_, not_after_ms)| *not_after_ms > now_ms + RENEW_MS) {
+        return Ok(());
+    }
+    let turn = usize::from(before.is_some_and(|(issuer, _)| issuer.ends_with(TURNS[0])));
     let issuer = format!("{}{}", scope.region, TURNS[turn]);
     let drawn = sqlx::query(
         "insert into order_key (issuer, region_code, key, not_before_ms, not_after_ms) values ($1, $2, $3, $4, $5) \
@@ -229,4 +235,130 @@ pub(super) fn secret() -> SigningKey {
 /// Under which label a key's secret half is sealed.
 fn label(issuer: &str) -> String {
     format!("order-key/{issuer}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use tokio::sync::Barrier;
+
+    use super::*;
+    use crate::seal;
+    use crate::store::testing::{VILLAGE, add_site, each_location, each_store};
+    use crate::store::{Store, StoreLocation};
+
+    const NOW_MS: i64 = 1_795_363_200_000;
+    /// How long a busy machine may take until one transaction waits for another.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    /// How many transactions of this database wait for a row that another holds.
+    const WAITING: &str =
+        "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+
+    fn scope(region: &str) -> Scope<'_> {
+        Scope::of(region, Class::Daily).unwrap()
+    }
+
+    async fn current_of(store: &Store, seal: &Seal, region: &str) -> Delegated {
+        let mut transaction = store.begin().await.unwrap();
+        let key = current(&mut transaction, seal, NOW_MS, scope(region)).await.unwrap();
+        transaction.commit().await.unwrap();
+        key
+    }
+
+    async fn assert_one(store: &Store, region: &str) {
+        let issuers: Vec<String> = sqlx::query_scalar("select issuer from order_key where region_code = $1")
+            .bind(region)
+            .fetch_all(store.reader())
+            .await
+            .unwrap();
+        assert_eq!(issuers, [format!("{region}-a")], "one key won");
+        let drawn: i64 =
+            sqlx::query_scalar("select count(*) from audit where action = 'order_key.draw' and region_code = $1")
+                .bind(region)
+                .fetch_one(store.reader())
+                .await
+                .unwrap();
+        assert_eq!(drawn, 1);
+    }
+
+    /// Two looked and found none; the second draws after the first has committed.
+    #[tokio::test]
+    async fn a_key_that_was_drawn_a_moment_ago_is_not_drawn_again() {
+        each_store(async |store| {
+            add_site(&store, "site1").await;
+            let seal = seal::for_test();
+            let first = current_of(&store, &seal, VILLAGE).await;
+            let mut transaction = store.begin().await.unwrap();
+            draw(&mut transaction, &seal, NOW_MS + 1, scope(VILLAGE)).await.unwrap();
+            transaction.commit().await.unwrap();
+            let second = current_of(&store, &seal, VILLAGE).await;
+            assert_eq!((&second.issuer, second.key.to_bytes()), (&first.issuer, first.key.to_bytes()));
+            assert_one(&store, VILLAGE).await;
+        })
+        .await;
+    }
+
+    /// Two hubs on one PostgreSQL, with the same seal; with SQLite there is one hub, and it writes one thing at a time.
+    async fn two_hubs(test: impl AsyncFn(Store, Store, Seal)) {
+        each_location(async |location| {
+            if matches!(location, StoreLocation::Sqlite(_)) {
+                return;
+            }
+            let (one, other) = (Store::open(&location).await.unwrap(), Store::open(&location).await.unwrap());
+            add_site(&one, "site1").await;
+            test(one.clone(), other.clone(), seal::for_test()).await;
+            one.close().await;
+            other.close().await;
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn a_hub_that_draws_while_another_has_not_committed_waits_and_uses_the_others_key() {
+        two_hubs(async |one, other, seal| {
+            let mut transaction = one.begin().await.unwrap();
+            let first = current(&mut transaction, &seal, NOW_MS, scope(VILLAGE)).await.unwrap();
+            let second = tokio::spawn(async move { current_of(&other, &seal, VILLAGE).await });
+            let waits = async {
+                while sqlx::query_scalar::<_, i64>(WAITING).fetch_one(one.reader()).await.unwrap() == 0 {
+                    assert!(!second.is_finished(), "the second hub waits for the first");
+                    crate::clock::pause(Duration::from_millis(5)).await;
+                }
+            };
+            tokio::time::timeout(PATIENCE, waits).await.expect("the second hub comes as far as the row that both want");
+            transaction.commit().await.unwrap();
+            let second = second.await.unwrap();
+            assert_eq!((&second.issuer, second.key.to_bytes()), (&first.issuer, first.key.to_bytes()));
+            assert_one(&one, VILLAGE).await;
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn two_hubs_that_draw_at_the_same_moment_agree_on_one_key() {
+        two_hubs(async |one, other, seal| {
+            for number in 0..40 {
+                let region = format!("411728102{number:03}");
+                let moment = Arc::new(Barrier::new(2));
+                let hubs = [one.clone(), other.clone()].map(|store| {
+                    let (region, moment, seal) = (region.clone(), Arc::clone(&moment), seal.clone());
+                    tokio::spawn(async move {
+                        moment.wait().await;
+                        current_of(&store, &seal, &region).await
+                    })
+                });
+                let mut keys = Vec::new();
+                for hub in hubs {
+                    keys.push(hub.await.unwrap());
+                }
+                assert_eq!(keys[0].issuer, keys[1].issuer);
+                assert_eq!(keys[0].key.to_bytes(), keys[1].key.to_bytes());
+                assert_one(&one, &region).await;
+            }
+        })
+        .await;
+    }
 }
