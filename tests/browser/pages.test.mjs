@@ -299,6 +299,24 @@ describe('the field page', () => {
     await page.getByText('堂屋门后').waitFor();
   });
 
+  it('asks a line-out for its sound card and its amplifier', async () => {
+    await field('busy');
+    await page.getByRole('link', { name: '玉山村委会' }).click();
+    await page.locator('[data-speaker=k5]').getByRole('link').click();
+    assert.equal(await page.getByLabel('声卡').inputValue(), 'horn-k5');
+    await page.getByLabel('声卡').fill('plughw:1');
+    await page.getByLabel('功放预热（秒）').fill('20');
+    await page.getByRole('button', { name: '保存' }).click();
+    await page.getByText('请填 0 到 10，最多一位小数。').waitFor();
+    await assertAccessible(page, 'a line-out');
+    await page.getByLabel('功放预热（秒）').fill('2.5');
+    const sent = page.waitForRequest((request) => request.method() === 'PATCH');
+    await page.getByRole('button', { name: '保存' }).click();
+    const { device, warm_up_ms } = (await sent).postDataJSON();
+    assert.deepEqual([device, warm_up_ms], ['plughw:1', 2_500]);
+    await page.getByText('已送达').waitFor();
+  });
+
   it('asks twice before it revokes, and says why not', async () => {
     await field('busy');
     await page.getByRole('link', { name: '玉山村委会' }).click();
