@@ -9,7 +9,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::http::finish;
-use super::machine::Refusal;
+use super::machine::{Course, Refusal};
 use super::order;
 use super::store::{self, Notice};
 use super::view::{self, NoticeView};
@@ -40,15 +40,8 @@ async fn confirm(
     viewer: Viewer,
     Path(id): Path<NoticeId>,
 ) -> Result<Json<NoticeView>, Problem> {
-    let (mut transaction, mut notice) = held(&room, &viewer, &id).await?;
-    let now_ms = clock::utc_ms();
-    if let Err(refusal) = notice.course.confirm(now_ms, room.night, viewer.account_id.as_str()) {
-        return Err(turn_down(&room, transaction, &viewer, ("notice.confirm", &notice), refusal).await?);
-    }
-    store::save(&mut transaction, &notice).await?;
-    store::save_second(&mut transaction, now_ms, &id, &viewer, None).await?;
-    audit_done(&mut transaction, &viewer, now_ms, ("notice.confirm", &notice), "").await?;
-    Ok(Json(finish(&room, transaction, now_ms, &notice).await?))
+    let rule = |course: &mut Course, now_ms, second: &str| course.confirm(now_ms, room.night, second);
+    decide(&room, &viewer, &id, ("notice.confirm", None), rule).await
 }
 
 /// Why a notice is not to be heard.
@@ -71,19 +64,30 @@ async fn refuse(
     Path(id): Path<NoticeId>,
     Json(request): Json<NoticeRefusal>,
 ) -> Result<Json<NoticeView>, Problem> {
-    let (mut transaction, mut notice) = held(&room, &viewer, &id).await?;
     let reason = request.reason.trim();
     if !(1..=REASON_CHARS_MAX).contains(&reason.chars().count()) {
         return Err(Problem::invalid("reason", "应为 1 至 200 个字", "1 to 200 characters"));
     }
+    decide(&room, &viewer, &id, ("notice.refuse", Some(reason)), Course::refuse).await
+}
+
+/// What the second person says, as far as the rule lets them; a word that it does not take is in the audit trail all the same.
+async fn decide(
+    room: &BroadcastRoom,
+    viewer: &Viewer,
+    id: &NoticeId,
+    (action, reason): (&'static str, Option<&str>),
+    rule: impl FnOnce(&mut Course, i64, &str) -> Result<(), Refusal>,
+) -> Result<Json<NoticeView>, Problem> {
+    let (mut transaction, mut notice) = held(room, viewer, id).await?;
     let now_ms = clock::utc_ms();
-    if let Err(refusal) = notice.course.refuse(now_ms, viewer.account_id.as_str()) {
-        return Err(turn_down(&room, transaction, &viewer, ("notice.refuse", &notice), refusal).await?);
+    if let Err(refusal) = rule(&mut notice.course, now_ms, viewer.account_id.as_str()) {
+        return Err(turn_down(room, transaction, viewer, (action, &notice), refusal).await?);
     }
     store::save(&mut transaction, &notice).await?;
-    store::save_second(&mut transaction, now_ms, &id, &viewer, Some(reason)).await?;
-    audit_done(&mut transaction, &viewer, now_ms, ("notice.refuse", &notice), reason).await?;
-    Ok(Json(finish(&room, transaction, now_ms, &notice).await?))
+    store::save_second(&mut transaction, now_ms, id, viewer, reason).await?;
+    audit_done(&mut transaction, viewer, now_ms, (action, &notice), reason.unwrap_or_default()).await?;
+    Ok(Json(finish(room, transaction, now_ms, &notice).await?))
 }
 
 /// Stop a notice: what plays falls silent, what waits does not begin. Stopping twice changes nothing.
