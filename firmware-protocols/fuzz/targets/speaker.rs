@@ -7,7 +7,7 @@ use firmware_protocols::device::speaker::{Command, Key, MESSAGE_BYTES_MAX, Repor
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|body: &[u8]| {
-    let _ = Sealed::parse(&Key::new([7; 32]), Direction::ToSpeaker, "sp1", body);
+    let _ = Sealed::open(&Key::new([7; 32]), Direction::ToSpeaker, "sp1", body);
     let mut buffer = [0; MESSAGE_BYTES_MAX];
     if let Ok(command) = Command::parse(body) {
         if let Ok(length) = command.emit(&mut buffer) {
