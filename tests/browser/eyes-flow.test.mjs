@@ -40,7 +40,7 @@ const ask = (method, path, body) => county.ask(county.administrator, method, pat
 before(async () => {
   county = await County.begin();
   operator = await county.addUser('zhibanyuan', '李秀英', 'operator');
-  cameras = await county.startCameras(4, '--recipe', 'tiny');
+  cameras = await county.startCameras(4, '--recipe', 'tiny', '--audio');
   [near, far] = [await begin(NEAR, [0, 1]), await begin(FAR, [2])];
   await near.village.introduceLorawan();
   near.home_button = await device(near, LORAWAN);
@@ -63,7 +63,7 @@ async function begin({ button, name, region_code, latitude, longitude }, numbers
   const { id } = await device(begun, ZIGBEE);
   await ask('PATCH', `/devices/${id}`, { name: button, place: ZIGBEE.place, latitude, longitude });
   for (const [index, number] of numbers.entries())
-    await enter(begun, number, { latitude: latitude + (index + 1) * 1e-3, longitude, bytes_max: 256 << 20 });
+    await enter(begun, number, { latitude: latitude + (index + 1) * 1e-3, longitude, bytes_max: 256 << 20, audio: number === 0 });
   return begun;
 }
 
@@ -146,7 +146,7 @@ async function playsFromBeforeThePress(alarm) {
   assert.ok(clip.from_ms <= alarm.occurred_ms - BEFORE_S * 1_000 + KEYFRAME_MS, `from ${alarm.occurred_ms - clip.from_ms} ms before the press`);
   assert.ok(clip.to_ms >= alarm.occurred_ms + AFTER_S * 1_000 - KEYFRAME_MS, `until ${clip.to_ms - alarm.occurred_ms} ms after it`);
   await page.evaluate(watchClip);
-  await page.locator('.clip button').click();
+  await page.locator('.clip .controls button').click();
   await page.waitForFunction(() => globalThis.clip.numbers.size > 5, null, { timeout: PATIENCE_MS });
   const { first, duration_s } = await page.evaluate(() => globalThis.clip);
   assert.ok(duration_s > BEFORE_S + AFTER_S - KEYFRAME_MS / 500, `${duration_s} s long`);
@@ -202,6 +202,19 @@ describe('an alarm', () => {
     const { number, utc_ms } = numbers.at(-1);
     assert.ok(age_ms(cameras, number, utc_ms) < AGE_MS_MAX, 'what moves is live');
     await shoot(page, 'real-eyes-alarm');
+
+    // The nearest camera is entered with its sound: silent, until somebody presses the button, with the keyboard too.
+    const silent = await page.evaluate(() => [...document.querySelectorAll('.pictures video')].every(({ muted }) => muted));
+    assert.ok(silent, 'nothing sounds by itself');
+    const sound = page.locator('.pictures .picture .switch').first();
+    await sound.waitFor({ timeout: PATIENCE_MS });
+    await sound.focus();
+    await page.keyboard.press('Enter');
+    await page.waitForFunction(() => {
+      const heard = [...document.querySelectorAll('.pictures video')].find(({ muted }) => !muted);
+      globalThis.heard ??= heard === undefined ? undefined : { bytes: heard.webkitAudioDecodedByteCount, at_s: heard.currentTime };
+      return heard !== undefined && heard.webkitAudioDecodedByteCount > globalThis.heard.bytes && heard.currentTime > globalThis.heard.at_s + 1;
+    }, null, { timeout: PATIENCE_MS });
 
     const alone = await uploads();
     const second = await open();

@@ -11,6 +11,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use super::connection;
 use super::fault::{Fault, Mishap};
 use super::guard::{Guard, Lock, Sessions};
+use super::microphone::Microphone;
 use super::recipe::Recipe;
 use super::shared::{Channel, Counts, SESSION_TIMEOUT, Shared};
 use crate::mosquitto::Login;
@@ -38,8 +39,8 @@ pub struct Plan {
     pub session_timeout: Duration,
     /// Whether a session that lost its connection without TEARDOWN keeps its place until it times out.
     pub keeps_lost_sessions: bool,
-    /// Whether there is a microphone, G.711, as the second track.
-    pub has_audio: bool,
+    /// What sounds as the second track, if anything does.
+    pub microphone: Option<Microphone>,
     /// Later than by the wall clock, each picture is sent: so that many cameras do not all send at once.
     pub phase: Duration,
 }
@@ -57,7 +58,7 @@ impl Plan {
             lock: Duration::from_secs(30),
             session_timeout: SESSION_TIMEOUT,
             keeps_lost_sessions: false,
-            has_audio: false,
+            microphone: None,
             phase: Duration::ZERO,
         }
     }
@@ -89,7 +90,7 @@ impl Camera {
         let guard = Guard::new(plan.login.clone(), lock);
         let mut shared = Shared::new(plan.channels, guard, Sessions::new(plan.sessions_max, keeps_lost));
         shared.session_timeout = plan.session_timeout;
-        shared.has_audio = plan.has_audio;
+        shared.microphone = plan.microphone;
         shared.phase = plan.phase;
         let shared = Arc::new(shared);
         shared.load(Fault::None).await?;
@@ -102,6 +103,11 @@ impl Camera {
     /// Where it listens.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// What it hears, if anything.
+    pub fn microphone(&self) -> Option<Microphone> {
+        self.shared.microphone
     }
 
     /// Its user when it was started, if it has one.

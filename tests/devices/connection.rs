@@ -10,11 +10,11 @@ use tokio::sync::watch;
 
 use super::fault::Fault;
 use super::guard::{Entry, REALM};
+use super::microphone::{Hearing, Microphone};
 use super::packet::Sender;
 use super::player::{Falsehood, Player};
 use super::request::{self, Request};
 use super::shared::{Mood, Shared};
-use super::silence::{self, Silence};
 use crate::clock;
 
 /// A client that does not read for so long is given up.
@@ -67,7 +67,7 @@ struct Session {
     /// Which of the camera's channels.
     channel: usize,
     video: Option<Player>,
-    audio: Option<Silence>,
+    audio: Option<Hearing>,
     is_playing: bool,
     is_forgotten: bool,
 }
@@ -75,7 +75,7 @@ struct Session {
 impl Session {
     fn due(&self) -> Option<Instant> {
         let video = self.video.iter().map(Player::due);
-        self.is_playing.then(|| video.chain(self.audio.iter().map(Silence::due)).min()).flatten()
+        self.is_playing.then(|| video.chain(self.audio.iter().map(Hearing::due)).min()).flatten()
     }
 }
 
@@ -150,7 +150,7 @@ impl Connection {
             }
         }
         if let Some(audio) = &mut session.audio {
-            audio.emit(now, &mut self.output);
+            audio.emit(now, self.seen.jump_ms, &mut self.output);
             if is_quiet {
                 self.output.clear();
             }
@@ -238,7 +238,7 @@ impl Connection {
         } else {
             self.shared.wanted(channel, self.seen.fault).description()
         };
-        let audio = if self.shared.has_audio { silence::DESCRIPTION } else { "" };
+        let audio = self.shared.microphone.map_or("", Microphone::description);
         let body = format!(
             "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=camera\r\nt=0 0\r\na=control:*\r\na=range:npt=now-\r\n\
              {video}a=control:track1\r\n{audio}"
@@ -267,13 +267,15 @@ impl Connection {
         let session = self.session.as_mut().expect("made above");
         let random = getrandom::u64().expect("the system gives random numbers");
         let sender = Sender { channel: first, ssrc: random as u32, sequence: (random >> 32) as u16 };
-        match track {
-            "track1" => {
+        match (track, self.shared.microphone) {
+            ("track1", _) => {
                 let clip = self.shared.wanted(channel, self.seen.fault);
                 let rtp_start = (random >> 16) as u32;
                 session.video = Some(Player::new(clip, sender, rtp_start, self.shared.origin, self.shared.phase, now));
             }
-            "track2" if self.shared.has_audio => session.audio = Some(Silence::new(sender, now)),
+            ("track2", Some(microphone)) => {
+                session.audio = Some(Hearing::new(microphone, sender, now));
+            }
             _ => return Answer::new(NOT_FOUND),
         }
         let transport =

@@ -10,7 +10,7 @@
 //! | [`recipe`], [`face`], [`view`] | files made by ffmpeg; the clock painted into them; places for people to look at |
 //! | [`clip`], [`packet`] | a file as access units, cut into RTP packets once |
 //! | [`camera`], [`fault`] | the camera, and what can be wrong with it |
-//! | `connection`, `request`, `guard`, `player`, `silence` | its half of RTSP: one client, its requests, passwords and sessions, what is sent when |
+//! | `connection`, `request`, `guard`, `player`, `microphone` | its half of RTSP: one client, its requests, passwords and sessions, what is sent when |
 //! | `shared` | what its connections have in common |
 //!
 //! `tongluo-camera` runs cameras by hand and for the browser tests; the demo's cameras are GStreamer's (`gst_camera.py`), so that
@@ -22,12 +22,12 @@ mod connection;
 pub mod face;
 pub mod fault;
 mod guard;
+mod microphone;
 pub mod packet;
 mod player;
 pub mod recipe;
 mod request;
 mod shared;
-mod silence;
 pub mod speaker;
 #[cfg(test)]
 mod tests;
@@ -36,6 +36,7 @@ pub mod view;
 pub use camera::{Camera, Plan};
 pub use clip::Clip;
 pub use fault::{Fault, Mishap};
+pub use microphone::{Microphone, TONE_HZ, TONE_RMS};
 pub use recipe::{Codec, Picture, Recipe};
 pub use shared::{Channel, Counts};
 pub use view::View;

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use super::clip::Clip;
 use super::fault::Fault;
 use super::guard::{Guard, Sessions};
+use super::microphone::Microphone;
 use super::player::{Origin, Sent};
 use super::recipe::{Picture, Recipe};
 use crate::clock;
@@ -58,7 +59,7 @@ pub(crate) struct Shared {
     pub(crate) guard: Mutex<Guard>,
     pub(crate) sessions: Mutex<Sessions>,
     pub(crate) session_timeout: Duration,
-    pub(crate) has_audio: bool,
+    pub(crate) microphone: Option<Microphone>,
     pub(crate) origin: Origin,
     pub(crate) phase: Duration,
     counts: Mutex<Counts>,
@@ -85,7 +86,7 @@ impl Shared {
             guard: Mutex::new(guard),
             sessions: Mutex::new(sessions),
             session_timeout: SESSION_TIMEOUT,
-            has_audio: false,
+            microphone: None,
             origin: Origin { instant: clock::now(), utc_us: clock::utc_us() },
             phase: Duration::ZERO,
             counts: Mutex::default(),

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::fault::Mishap;
-use super::{Camera, Channel, Clip, Codec, Fault, Picture, Plan, Recipe, View, face};
+use super::{Camera, Channel, Clip, Codec, Fault, Microphone, Picture, Plan, Recipe, View, face};
 use crate::gst::GstRecorder;
 use crate::mosquitto::Login;
 use crate::scene::play;
@@ -54,7 +54,7 @@ fn ffmpeg_sees_every_picture_once_and_in_order_across_the_seam() {
     let b_frames = Recipe { b_frames: 2, ..SHORT };
     for (name, recipe) in [("seen.h264", SHORT), ("seen.hevc", h265), ("seen-b.h264", b_frames)] {
         play(name, async |folder| {
-            let camera = Camera::start(Plan { has_audio: true, ..plan(recipe) }).await?;
+            let camera = Camera::start(Plan { microphone: Some(Microphone::Tone), ..plan(recipe) }).await?;
             // A bare stream, which has no times: those of B-frames are more than ffmpeg can copy.
             let file = folder.path().join(name);
             ffmpeg(&camera.url_with_login("main"), "3.5", &file).await?;

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tongluo_tests::api::Api;
-use tongluo_tests::devices::{Camera, Fault, Mishap, Plan};
+use tongluo_tests::devices::{Camera, Fault, Microphone, Mishap, Plan};
 use tongluo_tests::hub::HubPlan;
 use tongluo_tests::mosquitto::Login;
 use tongluo_tests::scene::{Folder, play};
@@ -33,6 +33,7 @@ pub(crate) async fn enter(api: &Api, site_id: &str, name: &str, camera: &Camera)
                 "username": login.username,
                 "password": login.password,
                 "record": "main",
+                "audio": camera.microphone().is_some(),
                 "bytes_max": 64 << 20,
             }),
         )
@@ -115,7 +116,7 @@ fn a_camera_survives_what_passes_by_itself() {
         let house = House::new(folder, Store::Sqlite, HubPlan::new()?).await?;
         let api = &house.api;
         let village = Village::start(&folder.path().join("village"), api, "village", VILLAGE).await?;
-        let camera = Camera::start(Plan { has_audio: true, ..Plan::tiny() }).await?;
+        let camera = Camera::start(Plan { microphone: Some(Microphone::Tone), ..Plan::tiny() }).await?;
         let id = enter(api, &village.site_id, "mishaps", &camera).await?;
         until_state(api, &id, "ok").await?;
         for mishap in [Mishap::Jump(3_600_000), Mishap::Jump(-7_200_000), Mishap::Forget, Mishap::Reset] {
@@ -134,6 +135,35 @@ fn a_camera_survives_what_passes_by_itself() {
             lives_after(api, &id, &camera, 1).await.with_context(|| format!("after {fault:?}"))?;
         }
         assert!(camera.sessions() <= 2, "one session for each stream that is wanted, and no stale ones");
+        Ok(())
+    });
+}
+
+#[test]
+fn sound_that_cannot_be_taken_is_said_and_costs_no_picture() {
+    play("camera-sound", async |folder| {
+        let house = House::new(folder, Store::Sqlite, HubPlan::new()?).await?;
+        let api = &house.api;
+        let village = Village::start(&folder.path().join("village"), api, "village", VILLAGE).await?;
+        let mut cameras = Vec::new();
+        for (microphone, said) in [
+            (Microphone::Foreign, "set the camera to AAC or G.711"),
+            (Microphone::Garbage, "it is left out for a while"),
+            (Microphone::Mute, ""),
+        ] {
+            let camera = Camera::start(Plan { microphone: Some(microphone), ..Plan::tiny() }).await?;
+            let id = enter(api, &village.site_id, &format!("{microphone:?}"), &camera).await?;
+            cameras.push((camera, id, said));
+        }
+        for (_camera, id, said) in &cameras {
+            wait::until_within(FAULT_PATIENCE, &format!("a camera that is well and says {said:?}"), async || {
+                let known = camera_of(api, id).await?;
+                let detail = known["state"]["detail"].as_str().unwrap_or_default().to_owned();
+                let is_so = known["state"]["name"] == "ok" && detail.contains(said);
+                Ok(Some(is_so.then_some(()).with_context(|| format!("it is {}", known["state"]))?))
+            })
+            .await?;
+        }
         Ok(())
     });
 }
@@ -218,7 +248,7 @@ async fn person(house: &House, username: &str, role: &str, region_code: &str) ->
 /// Used by the stories of recordings, too.
 pub(crate) async fn village_with_camera(house: &House, folder: &Folder) -> Result<(Village, Camera, String)> {
     let village = Village::start(&folder.path().join("village"), &house.api, "village", VILLAGE).await?;
-    let camera = Camera::start(Plan::tiny()).await?;
+    let camera = Camera::start(Plan { microphone: Some(Microphone::Tone), ..Plan::tiny() }).await?;
     let id = enter(&house.api, &village.site_id, "recorded", &camera).await?;
     until_state(&house.api, &id, "ok").await?;
     Ok((village, camera, id))

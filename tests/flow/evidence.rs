@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tongluo_tests::button::Press;
-use tongluo_tests::devices::{Camera, Plan, Recipe, face};
+use tongluo_tests::devices::{Camera, Microphone, Plan, Recipe, face};
 use tongluo_tests::hub::HubPlan;
 use tongluo_tests::lan::Lan;
 use tongluo_tests::line::Line;
@@ -19,6 +19,7 @@ use tongluo_tests::village::{Village, text};
 use tongluo_tests::{clock, wait};
 
 use crate::cameras::{camera_of, enter};
+use crate::exports::sounds;
 use crate::house::{House, OTHER_VILLAGE, Store, VILLAGE, alarm_of, zigbee};
 
 /// A clip reaches so far back from its press, and so far on.
@@ -94,7 +95,9 @@ impl Scene {
             village.gateway.run()?;
             village.wait_until_online(&house.api).await?;
         }
-        let cameras = [Camera::start(Plan::tiny()).await?, Camera::start(Plan::tiny()).await?];
+        // One of them hears something.
+        let hears = Plan { microphone: Some(Microphone::Tone), ..Plan::tiny() };
+        let cameras = [Camera::start(hears).await?, Camera::start(Plan::tiny()).await?];
         let first = enter(&house.api, &village.site_id, "first", &cameras[0]).await?;
         let second = enter(&house.api, &village.site_id, "second", &cameras[1]).await?;
         for id in [&first, &second] {
@@ -148,6 +151,9 @@ impl Scene {
             let file = content(house, folder, &clip).await?;
             let length_ms = (face::probe(&file)? * 1_000.0) as i64;
             ensure!((length_ms - (to_ms - from_ms)).abs() < CUT_MS_MAX, "{length_ms} ms long: {clip}");
+            if clip["camera_id"] == self.ids[0].as_str() {
+                sounds(&file).with_context(|| format!("the sound of {clip}"))?;
+            }
             let numbers = face::read_file(&file, 5_000)?;
             for pair in numbers.windows(2) {
                 let follows = pair[0].map(|number| (number + 1) % Recipe::TINY.frames());

@@ -1,13 +1,14 @@
 //! A stretch of a recording, taken out of its village: a file that any player opens, as long as it was asked for, and that says
 //! who took it and why.
 
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tongluo_tests::api::Api;
-use tongluo_tests::devices::{Recipe, face};
+use tongluo_tests::devices::{Recipe, TONE_HZ, TONE_RMS, face};
 use tongluo_tests::hub::HubPlan;
 use tongluo_tests::scene::play;
 use tongluo_tests::{child, wait};
@@ -52,6 +53,7 @@ fn a_stretch_of_a_recording_is_taken_out_with_a_reason_and_a_hash() {
         for pair in whole.windows(2) {
             assert_eq!(pair[1], (pair[0] + 1) % Recipe::TINY.frames(), "none is missing");
         }
+        sounds(&film)?;
         let hash = child::output("sha256sum", Command::new("sha256sum").arg(&film))?;
         assert_eq!(hash.split_whitespace().next(), export["sha256"].as_str());
         let mut ffprobe = Command::new("ffprobe");
@@ -70,6 +72,35 @@ fn a_stretch_of_a_recording_is_taken_out_with_a_reason_and_a_hash() {
         assert!(api.bytes(&format!("{path}/file")).await.is_err(), "its file is given up");
         Ok(())
     });
+}
+
+/// The tone that the camera hears is in a film, as high and as loud as it was, from its beginning to its end.
+pub(crate) fn sounds(film: &Path) -> Result<()> {
+    let mut ffprobe = Command::new("ffprobe");
+    ffprobe.args(["-v", "error", "-show_entries", "stream=codec_name", "-of", "csv=p=0"]).arg(film);
+    assert_eq!(child::output("ffprobe", &mut ffprobe)?.split_whitespace().collect::<Vec<_>>(), ["h264", "flac"]);
+    let raw = film.with_extension("s16");
+    let mut ffmpeg = Command::new("ffmpeg");
+    ffmpeg
+        .args(["-v", "error", "-y", "-i"])
+        .arg(film)
+        .args(["-vn", "-ar", "8000", "-ac", "1", "-f", "s16le"])
+        .arg(&raw);
+    let said = child::output("ffmpeg", &mut ffmpeg)?;
+    assert_eq!(said.trim(), "", "{}", film.display());
+    let bytes = std::fs::read(&raw)?;
+    let samples: Vec<f64> = bytes.as_chunks().0.iter().map(|pair| f64::from(i16::from_le_bytes(*pair))).collect();
+    let seconds = face::probe(film)?;
+    let heard_s = samples.len() as f64 / 8_000.0;
+    assert!((heard_s - seconds).abs() < LENGTH_ERROR_S_MAX, "{heard_s} s of sound in {seconds} s of film");
+    // Without the edges, where a piece may have been left out.
+    for second in samples[2_000..samples.len() - 2_000].chunks_exact(8_000) {
+        let level = (second.iter().map(|sample| sample * sample).sum::<f64>() / 8_000.0).sqrt();
+        let rises = second.windows(2).filter(|pair| pair[0] < 0.0 && pair[1] >= 0.0).count();
+        assert!((level / TONE_RMS - 1.0).abs() < 0.05, "a level of {level}");
+        assert!(rises.abs_diff(TONE_HZ as usize) <= 3, "{rises} Hz");
+    }
+    Ok(())
 }
 
 async fn until_ready(api: &Api, path: &str) -> Result<Value> {

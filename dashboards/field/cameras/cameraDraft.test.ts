@@ -34,4 +34,11 @@ describe('a camera’s draft', () => {
     expect(changeOf({ ...draft, sub_url: '' }, '', known).sub_url).toBe('');
     expect(changeOf({ ...draft, record: 'main' }, '', known).record).toBe('off');
   });
+
+  it('takes sound where somebody chose it, and never at a home', () => {
+    expect(changeOf(good, '', null).audio).toBe(false);
+    expect(changeOf({ ...good, audio: true }, '', null).audio).toBe(true);
+    expect(changeOf({ ...good, audio: true, kind: 'home', household: ['d1'] }, '', null).audio).toBe(false);
+    expect(draftOf(camera({ audio: true })).audio).toBe(true);
+  });
 });

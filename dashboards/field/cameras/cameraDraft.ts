@@ -22,6 +22,8 @@ export interface CameraDraft {
   kind: CameraKind;
   household: string[];
   record: RecordPolicy;
+  /** Whether its sound is taken, too. */
+  audio: boolean;
   days: string;
   gigabytes: string;
   /** How many streams the recorder gives at once. */
@@ -41,6 +43,7 @@ export function draftOf(camera: Camera | null): CameraDraft {
     kind: camera?.kind ?? 'public',
     household: [...(camera?.household_device_ids ?? [])],
     record: camera?.record ?? 'main',
+    audio: camera?.audio ?? false,
     days: String(camera?.days_max ?? 30),
     gigabytes: String(camera === null ? 100 : Math.max(1, Math.round(camera.bytes_max / GIGABYTE))),
     sessions: String(camera?.sessions_max ?? 4),
@@ -83,6 +86,8 @@ export function changeOf(draft: CameraDraft, password: string, camera: Camera | 
     ...directionOf(draft, camera),
     // At a home nothing is recorded but what an alarm keeps.
     record: is_home ? 'off' : draft.record,
+    // What is said at home is nobody's.
+    audio: !is_home && draft.audio,
     sessions_max: wholeNumber(draft.sessions, SESSIONS.least, SESSIONS.most) ?? 4,
     days_max: wholeNumber(draft.days, DAYS.least, DAYS.most) ?? 30,
     bytes_max: (wholeNumber(draft.gigabytes, GIGABYTES.least, GIGABYTES.most) ?? 100) * GIGABYTE,

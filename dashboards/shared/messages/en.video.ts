@@ -98,6 +98,8 @@ export const enVideo: typeof zhCNVideo = {
     stale_unknown: 'The picture has stopped; this is not now',
     lost: 'The picture was lost; connecting again',
     unplayable: (codec) => `This browser cannot show ${codec} pictures.`,
+    sound_on: 'Turn the sound on',
+    sound_off: 'Turn the sound off',
     unplayable_fix:
       'Turn on an H.264 sub stream in the camera and enter it on the field page. Recording goes on and can be exported.',
     reason: {
@@ -334,7 +336,11 @@ export const enVideo: typeof zhCNVideo = {
     record: 'Recording',
     record_policy: { off: 'Do not record', main: 'Record the main stream', sub: 'Record the sub stream (saves space)' },
     record_sub_needed: 'There is no address of a sub stream, so there is none to record.',
-    record_home: 'A camera at a home is not recorded; only the clips around its alarms are kept.',
+    record_home: 'A camera at a home is not recorded; only the clips around its alarms are kept, and never sound.',
+    sound: 'Sound',
+    sound_take: 'Show and record its sound, too',
+    sound_hint:
+      'Off by default. With it on, what is said before the camera is heard and recorded: people there must be told by a notice. Set the camera’s sound to AAC or G.711.',
     sessions: 'Streams that the device gives at once',
     sessions_hint: 'Recorders and cameras have a limit and refuse one more. If unsure, enter 4.',
     days: 'Days kept at most',

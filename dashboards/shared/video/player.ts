@@ -6,9 +6,9 @@
 import { hubTime, monotonic } from '../page/clock';
 import { momentAt, remember, type Moment } from './model/moments';
 import {
-  arrived, forgetArrivals, noArrivals, ranDry, startBehind, steer, USUAL_PACE, wishedLead, type Pace,
+  arrived, forgetArrivals, noArrivals, ranDry, SOUND_PACE, startBehind, steer, USUAL_PACE, wishedLead, type Pace,
 } from './model/steering';
-import { asNumber, asText, openSink, readText, socketAddress } from './sink';
+import { asNumber, asText, hasSound, openSink, readText, socketAddress } from './sink';
 
 export interface LiveReport {
   /** `waiting`: it has played and no new picture comes. `unplayable`: this browser cannot show the codec. */
@@ -157,6 +157,7 @@ function playOnce(
 
   function track(codec: string, width: number | null, height: number | null): void {
     Object.assign(now, { codec, width, height, reason: null });
+    pace = hasSound(codec) ? SOUND_PACE : USUAL_PACE;
     if (!sink.begin(codec)) {
       now.phase = 'unplayable';
       finish('unplayable');
@@ -168,7 +169,7 @@ function playOnce(
   function clock(word: Record<string, unknown>): void {
     const [decode_90k, captured_ms, hub_ms] = [asNumber(word.decode_90k), asNumber(word.captured_ms), asNumber(word.hub_ms)];
     const claim_ms = asNumber(word.claim_ms);
-    if (claim_ms !== null) pace = { claim_s: claim_ms / 1_000 };
+    if (claim_ms !== null && !hasSound(now.codec)) pace = { claim_s: claim_ms / 1_000 };
     if (decode_90k === null || captured_ms === null || hub_ms === null) return;
     const moment = { stream_ms: decode_90k / 90, captured_ms, hub_ms };
     const expected = momentAt(moments, moment.stream_ms);

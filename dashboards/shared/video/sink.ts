@@ -26,6 +26,9 @@ export function canPlay(codec: string): boolean {
   return sources()?.isTypeSupported(mime(codec)) ?? false;
 }
 
+/** Whether there is sound beside the pictures: `avc1.640028,flac`. */
+export const hasSound = (codec: string | null): boolean => codec?.includes(',') ?? false;
+
 interface Entry {
   bytes: ArrayBuffer;
   done: (() => void) | undefined;

@@ -95,8 +95,8 @@ impl Follower {
     }
 
     async fn take(&mut self, group: &mut Vec<Arc<Frame>>, frame: Arc<Frame>) -> Result<(), Over> {
-        let bytes: usize = group.iter().map(|frame| frame.data.len()).sum();
-        if !frame.key && bytes + frame.data.len() > FRAGMENT_BYTES_MAX {
+        let bytes: usize = group.iter().map(|frame| frame.bytes()).sum();
+        if !frame.key && bytes + frame.bytes() > FRAGMENT_BYTES_MAX {
             let part = std::mem::take(group);
             self.give(&part, frame.decode_90k).await?;
         }

@@ -100,7 +100,7 @@ impl Health {
         Self { state: State::Starting, since_utc_ms: now_utc_ms, detail: String::new(), reconnecting_since_ms: None }
     }
 
-    /// Judges the facts; `true` when the state is another than before.
+    /// Judges the facts; `true` when the state is another than before, or there is another word about a camera that is well.
     pub(super) fn judge(&mut self, facts: &Facts, now_ms: u64, now_utc_ms: i64) -> bool {
         let (state, detail) = worst(facts, now_ms);
         if state == State::Starting && self.state == State::Ok {
@@ -115,8 +115,9 @@ impl Health {
             self.state = state;
             self.since_utc_ms = now_utc_ms;
         }
+        let is_news = changed || (state == State::Ok && detail != self.detail);
         self.detail = detail;
-        changed
+        is_news
     }
 
     /// The state now.
@@ -159,7 +160,9 @@ fn worst(facts: &Facts, now_ms: u64) -> (State, String) {
     if facts.disk_full {
         candidates.push((State::DiskFull, "there is no room for video".to_owned()));
     }
-    candidates.into_iter().min_by_key(|(state, _)| *state).expect("at least one candidate was put in above")
+    // Of two streams that are equally well, the one about which there is something to say.
+    let rank = |(state, detail): &(State, String)| (*state, detail.is_empty());
+    candidates.into_iter().min_by_key(rank).expect("at least one candidate was put in above")
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@
 //! | `machine`   | when to open a session, when to give up for a while (pure)                                |
 //! | `guard`     | how not to lock a recorder with a wrong password (pure)                                   |
 //! | `session`   | one RTSP session, and what its errors mean                                                |
+//! | `sound`     | what cameras hear, where somebody decided that it is kept                                |
 //! | `timeline`  | a camera's time stamps → one timeline and the wall clock (pure)                           |
 //! | `ring`      | the latest pictures in memory                                                             |
 //! | `follow`    | reading from memory                                                                       |
@@ -41,6 +42,7 @@ mod room;
 #[cfg(test)]
 mod rtsp;
 mod session;
+mod sound;
 mod stream;
 #[cfg(test)]
 mod testing;

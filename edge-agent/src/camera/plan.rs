@@ -34,6 +34,8 @@ pub(super) struct CameraPlan {
     pub(super) sub: Option<Address>,
     /// What is written to disk.
     pub(super) record: Option<Record>,
+    /// Whether its sound is taken, too.
+    pub(super) audio: bool,
     /// Whether the smaller stream stands open beside the large one that is recorded.
     pub(super) sub_stands_by: bool,
 }
@@ -150,6 +152,8 @@ fn planned(camera: &Camera, recorder: &Recorder) -> Option<CameraPlan> {
         main: address(&camera.main_path)?,
         sub,
         record,
+        // What is said at home stays there, whatever is configured.
+        audio: camera.audio && camera.kind != CameraKind::Home,
         sub_stands_by: false,
     })
 }

@@ -73,7 +73,7 @@ pub(super) async fn probe(address: &Address, guard: &Rc<RefCell<Guard>>, eye: &E
 }
 
 async fn test(address: &Address, group: Arc<SessionGroup>, eye: &Eye, clock: Clock) -> Result<Probed, Trouble> {
-    let mut session = Session::open(address, group, clock).await?;
+    let mut session = Session::open(address, group, false, clock).await?;
     let mut frames = Vec::new();
     let mut stamps = Vec::new();
     while stamps.len() < PICTURES {
@@ -86,6 +86,7 @@ async fn test(address: &Address, group: Arc<SessionGroup>, eye: &Eye, clock: Clo
             composition_90k: 0,
             captured_ms: 0,
             data: picture.data,
+            sound: Vec::new(),
         }));
     }
     let frames_per_s = rate(&mut stamps).or(session.frames_per_s());

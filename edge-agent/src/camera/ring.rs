@@ -12,6 +12,8 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tongluo_protocols::media::mp4::Track;
 
+use super::sound::Piece;
+
 /// How much an unrecorded stream keeps: the 30 s before a press, and a margin for long groups and a slow evidence task.
 pub(super) const MEMORY_MS: i64 = 40_000;
 
@@ -46,6 +48,15 @@ pub(crate) struct Frame {
     pub(crate) captured_ms: i64,
     /// NAL units, each after its length in four bytes.
     pub(crate) data: Bytes,
+    /// What was heard since the picture before; nothing where sound is off.
+    pub(crate) sound: Vec<Piece>,
+}
+
+impl Frame {
+    /// Picture and sound together.
+    pub(crate) fn bytes(&self) -> usize {
+        self.data.len() + self.sound.iter().map(|piece| piece.data.len()).sum::<usize>()
+    }
 }
 
 /// What a viewer gets: dropping it ends the watching.
@@ -99,8 +110,9 @@ impl Ring {
         }
         let Some(group) = self.groups.back_mut().filter(|_| self.is_live) else { return };
         group.frames.push(frame.clone());
-        group.bytes += frame.data.len();
-        self.bytes += frame.data.len();
+        let bytes = frame.bytes();
+        group.bytes += bytes;
+        self.bytes += bytes;
         if group.frames.len() > GROUP_FRAMES_MAX || group.bytes > GROUP_BYTES_MAX {
             self.is_live = false;
             if !self.keeps_past {
@@ -204,7 +216,7 @@ mod tests {
     use tongluo_protocols::media::Codec;
 
     fn track() -> Arc<Track> {
-        Arc::new(Track { codec: Codec::H264, parameters: Vec::new(), width: 64, height: 48 })
+        Arc::new(Track { codec: Codec::H264, parameters: Vec::new(), width: 64, height: 48, sound: None })
     }
 
     /// The i-th picture of a camera with 25 a second and a keyframe every `group`.
@@ -216,6 +228,7 @@ mod tests {
             composition_90k: 0,
             captured_ms: i.cast_signed() * 40,
             data: Bytes::from(vec![0; bytes]),
+            sound: Vec::new(),
         })
     }
 

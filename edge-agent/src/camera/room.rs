@@ -25,7 +25,7 @@ use super::probe::{Probed, probe};
 use super::recording::{Reading, Recordings};
 use super::ring::{Frame, Watching};
 use super::session::Address;
-use super::stream::{Shown, Slots, Stream};
+use super::stream::{Hearing, Shown, Slots, Stream};
 use super::{Refusal, Report, follow};
 use crate::clock::Clock;
 
@@ -252,6 +252,7 @@ impl Room {
             shown: shown.clone(),
             changed: self.changed.clone(),
             feed: records.then(|| self.recordings.feed(id.clone(), quality)),
+            hearing: Hearing::new(plan.audio),
             clock: self.clock,
         };
         let (wanted, is_wanted) = watch::channel(stands);

@@ -1,10 +1,11 @@
 //! One RTSP session: from an address to pictures, or to the exact reason why there are none.
 //!
 //! Every step has a time limit, because cameras hang in each of them. The session rides on TCP (retina does not reorder UDP), and
-//! takes only the video track. What cameras are known to do wrong is tolerated: odd time stamps in the answer to PLAY, session
+//! takes the video track, and the sound where somebody decided so. What cameras are known to do wrong is tolerated: odd time stamps in the answer to PLAY, session
 //! ids that change, RTCP from strangers. A picture after lost packets is dropped with all that follow until a decoder can begin
 //! again. `retina` speaks the protocol; what is decided here is what an error means for the technician.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
@@ -14,12 +15,13 @@ use retina::client::{
     Demuxed, Described, InitialTimestampPolicy, PlayOptions, SessionGroup, SessionIdPolicy, SessionOptions,
     SetupOptions, UnknownRtcpSsrcPolicy,
 };
-use retina::codec::{CodecItem, FrameFormat, ParametersRef, VideoFrame, VideoParametersCodec};
+use retina::codec::{AudioFrame, CodecItem, FrameFormat, ParametersRef, VideoFrame, VideoParametersCodec};
 use tongluo_protocols::media::mp4::Track;
 use tongluo_protocols::media::{Codec, TIMESCALE, is_random_access};
 use url::Url;
 
 use super::machine::Failure;
+use super::sound::{self, Format, Heard};
 use crate::clock::Clock;
 
 /// Each of DESCRIBE, SETUP and PLAY is answered within this time, or not at all. Over a village's network they take 5 to 50 ms;
@@ -132,12 +134,25 @@ pub(super) struct Picture {
     pub(super) stamp_90k: i64,
     /// What a decoder must know; the same `Arc` while it does not change.
     pub(super) track: Arc<Track>,
+    /// What was heard since the picture before.
+    pub(super) heard: Vec<Heard>,
+}
+
+/// What a session hears, if anything.
+struct Ear {
+    stream: usize,
+    format: Format,
+    /// What waits for the next picture; at [`sound::PIECES_MAX`] the oldest goes.
+    heard: VecDeque<Heard>,
 }
 
 /// A session that plays.
 pub(super) struct Session {
     demuxed: Demuxed,
     stream: usize,
+    ear: Option<Ear>,
+    /// Why nothing is heard though somebody wants to.
+    deafness: Option<String>,
     track: Option<Arc<Track>>,
     /// Pictures are dropped until one to begin with.
     wants_key: bool,
@@ -149,8 +164,13 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Connects, asks for the video track and starts it.
-    pub(super) async fn open(address: &Address, group: Arc<SessionGroup>, clock: Clock) -> Result<Self, Trouble> {
+    /// Connects, asks for the video track, and for the sound if it is wanted, and starts them.
+    pub(super) async fn open(
+        address: &Address,
+        group: Arc<SessionGroup>,
+        with_sound: bool,
+        clock: Clock,
+    ) -> Result<Self, Trouble> {
         // Whether the last session's end was heard does not matter; that it had its time does.
         tokio::select! {
             _ = group.await_teardown() => {}
@@ -161,6 +181,10 @@ impl Session {
         let stream = video_stream(&session)?;
         let setup = SetupOptions::default().frame_format(FrameFormat::MP4);
         step("SETUP", session.setup(stream, setup), clock).await?;
+        let (ear, deafness) = match with_sound {
+            true => listen(&mut session, clock).await.map_or_else(|why| (None, Some(why)), |ear| (Some(ear), None)),
+            false => (None, None),
+        };
         let frames_per_s = session.streams()[stream].framerate();
         let play = PlayOptions::default()
             .initial_timestamp(InitialTimestampPolicy::Permissive)
@@ -171,6 +195,8 @@ impl Session {
         Ok(Self {
             demuxed,
             stream,
+            ear,
+            deafness,
             track: None,
             wants_key: true,
             last_picture_ms: now_ms,
@@ -198,6 +224,7 @@ impl Session {
                         return Ok(picture);
                     }
                 }
+                Some(Ok(CodecItem::AudioFrame(piece))) => self.hear(&piece),
                 Some(Ok(CodecItem::Rtcp(packet))) => self.read_clock(&packet),
                 Some(Ok(_)) => {}
                 Some(Err(error)) => return Err(Trouble::new(Failure::Lost, first_line(&error))),
@@ -209,6 +236,16 @@ impl Session {
     /// How many frames a second the camera announces, if it does.
     pub(super) const fn frames_per_s(&self) -> Option<f32> {
         self.frames_per_s
+    }
+
+    /// What the sound is, if there is any.
+    pub(super) fn sound(&self) -> Option<&Format> {
+        self.ear.as_ref().map(|ear| &ear.format)
+    }
+
+    /// Why nothing is heard though somebody wants to: a sentence.
+    pub(super) fn deafness(&self) -> Option<&str> {
+        self.deafness.as_deref()
     }
 
     /// How far the camera's clock is ahead of ours, by its last sender report.
@@ -249,7 +286,23 @@ impl Session {
         self.wants_key = false;
         let track = self.track.clone().expect("a keyframe is only recognised with the track's codec");
         let stamp_90k = rescaled(stamp.elapsed(), stamp.clock_rate().get());
-        Ok(Some(Picture { data, key, stamp_90k, track }))
+        let heard = self.ear.as_mut().map(|ear| Vec::from(std::mem::take(&mut ear.heard))).unwrap_or_default();
+        Ok(Some(Picture { data, key, stamp_90k, track, heard }))
+    }
+
+    fn hear(&mut self, piece: &AudioFrame) {
+        let arrived_ms = self.clock.mono_ms();
+        let Some(ear) = self.ear.as_mut().filter(|ear| ear.stream == piece.stream_id()) else { return };
+        if ear.heard.len() == sound::PIECES_MAX {
+            ear.heard.pop_front();
+        }
+        let stamp = piece.timestamp();
+        ear.heard.push_back(Heard {
+            stamp_90k: rescaled(stamp.elapsed(), stamp.clock_rate().get()),
+            arrived_ms,
+            samples: piece.frame_length().get(),
+            data: Bytes::copy_from_slice(piece.data()),
+        });
     }
 
     fn learn_track(&mut self) -> Result<(), Trouble> {
@@ -265,7 +318,8 @@ impl Session {
         let (Ok(width), Ok(height)) = (u16::try_from(width), u16::try_from(height)) else {
             return Err(Trouble::new(Failure::Unsupported, format!("pictures of {width} × {height}")));
         };
-        let track = Track { codec, parameters: parameters.extra_data().to_vec(), width, height };
+        let sound = self.ear.as_ref().map(|ear| ear.format.sound.clone());
+        let track = Track { codec, parameters: parameters.extra_data().to_vec(), width, height, sound };
         if self.track.as_deref() != Some(&track) {
             self.track = Some(Arc::new(track));
             // What comes before the next keyframe refers to pictures of another shape.
@@ -312,6 +366,16 @@ fn video_stream(session: &retina::client::Session<Described>) -> Result<usize, T
         format!("the codec is {}; set the camera to H.264 or H.265", codecs.join(", "))
     };
     Err(Trouble::new(Failure::Unsupported, clip(&detail)))
+}
+
+/// Sets up the sound; or says why there is none, which costs nothing else.
+async fn listen(session: &mut retina::client::Session<Described>, clock: Clock) -> Result<Ear, String> {
+    let (stream, format) = sound::choose(session)?;
+    let setup = SetupOptions::default().frame_format(FrameFormat::MP4);
+    match step("SETUP", session.setup(stream, setup), clock).await {
+        Ok(()) => Ok(Ear { stream, format, heard: VecDeque::new() }),
+        Err(trouble) => Err(clip(&format!("no sound: {}", trouble.detail))),
+    }
 }
 
 /// One request with its time limit.

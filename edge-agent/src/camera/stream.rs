@@ -17,6 +17,7 @@ use super::machine::{Failure, Input, Machine, Output};
 use super::recording::Feed;
 use super::ring::{Frame, Ring};
 use super::session::{Address, Picture, Session, Trouble};
+use super::sound::Microphone;
 use super::timeline::Timeline;
 use crate::clock::Clock;
 
@@ -75,6 +76,59 @@ impl Drop for Slot {
     }
 }
 
+/// A session with sound that broke off so soon was perhaps broken by its sound.
+const BROKEN_BY_SOUND_MS: u64 = 30_000;
+
+/// So many of them in a row, and the next ones go without: sound never costs the picture.
+const BROKEN_BY_SOUND_MAX: u32 = 2;
+
+/// For so long; then sound is tried again with whatever session begins.
+const DEAF_MS: u64 = 600_000;
+
+/// Whether and how a stream listens.
+pub(super) struct Hearing {
+    wanted: bool,
+    microphone: Option<Microphone>,
+    /// Sessions with sound that broke off soon, in a row.
+    breaks: u32,
+    deaf_until_ms: u64,
+    /// A sentence about the sound for the technician.
+    note: Option<String>,
+}
+
+impl Hearing {
+    pub(super) const fn new(wanted: bool) -> Self {
+        Self { wanted, microphone: None, breaks: 0, deaf_until_ms: 0, note: None }
+    }
+
+    /// Whether the next session is to ask for sound.
+    const fn listens(&self, now_ms: u64) -> bool {
+        self.wanted && now_ms >= self.deaf_until_ms
+    }
+
+    /// A session plays.
+    fn begin(&mut self, session: &Session, now_ms: u64) {
+        if self.listens(now_ms) {
+            self.note = session.deafness().map(str::to_owned);
+        }
+        match (session.sound(), &mut self.microphone) {
+            (Some(format), Some(known)) if known.format() == format => known.untie(),
+            (format, microphone) => *microphone = format.map(|format| Microphone::new(format.clone(), now_ms)),
+        }
+    }
+
+    /// A session with sound ended by itself after so long.
+    fn broke(&mut self, failure: Failure, lasted_ms: u64, now_ms: u64) {
+        let by_sound = lasted_ms < BROKEN_BY_SOUND_MS && matches!(failure, Failure::Lost | Failure::NoFrames);
+        self.breaks = if by_sound { self.breaks + 1 } else { 0 };
+        if self.breaks >= BROKEN_BY_SOUND_MAX {
+            self.breaks = 0;
+            self.deaf_until_ms = now_ms + DEAF_MS;
+            self.note = Some("no sound: sessions with it broke off; it is left out for a while".to_owned());
+        }
+    }
+}
+
 /// What a stream's task works with.
 pub(super) struct Stream {
     pub(super) address: Address,
@@ -86,6 +140,7 @@ pub(super) struct Stream {
     pub(super) changed: Rc<Notify>,
     /// Where recorded pictures go.
     pub(super) feed: Option<Feed>,
+    pub(super) hearing: Hearing,
     pub(super) clock: Clock,
 }
 
@@ -138,6 +193,8 @@ impl Stream {
             Err((trouble, not_before_ms)) => return End::Failed(trouble, not_before_ms),
         };
         timeline.begin_session();
+        let began_ms = self.clock.mono_ms();
+        self.hearing.begin(&session, began_ms);
         loop {
             tokio::select! {
                 biased;
@@ -148,7 +205,13 @@ impl Stream {
                         self.shown.borrow_mut().clock_off_ms = session.clock_off_ms();
                         self.take(machine, timeline, picture);
                     }
-                    Err(trouble) => return End::Failed(trouble, 0),
+                    Err(trouble) => {
+                        let now_ms = self.clock.mono_ms();
+                        if session.sound().is_some() {
+                            self.hearing.broke(trouble.failure, now_ms - began_ms, now_ms);
+                        }
+                        return End::Failed(trouble, 0);
+                    }
                 },
             }
         }
@@ -161,7 +224,8 @@ impl Stream {
             let detail = format!("all {} sessions of the recorder are in use here", self.slots.max.get());
             return Err((Trouble { failure: Failure::Full, detail }, 0));
         };
-        match Session::open(&self.address, self.group.clone(), self.clock).await {
+        let with_sound = self.hearing.listens(self.clock.mono_ms());
+        match Session::open(&self.address, self.group.clone(), with_sound, self.clock).await {
             Ok(session) => {
                 asked.answer(Guard::right);
                 Ok((session, slot))
@@ -196,7 +260,25 @@ impl Stream {
     }
 
     fn take(&mut self, machine: &Machine, timeline: &mut Timeline, picture: Picture) {
-        let place = timeline.place(picture.stamp_90k, self.clock.mono_ms());
+        let now_ms = self.clock.mono_ms();
+        let was_dead = self.is_microphone_dead(now_ms);
+        if let Some(microphone) = &mut self.hearing.microphone {
+            for heard in &picture.heard {
+                if let Some(pictures) = timeline.pictures(heard.arrived_ms) {
+                    microphone.hear(heard, pictures);
+                }
+            }
+        }
+        let place = timeline.place(picture.stamp_90k, now_ms);
+        let sound = match &mut self.hearing.microphone {
+            Some(microphone) => {
+                if place.jumped {
+                    microphone.untie();
+                }
+                microphone.with_picture(place.decode_90k)
+            }
+            None => Vec::new(),
+        };
         let now_utc_ms = self.clock.utc_ms();
         let (captured_ms, wall_set) = timeline.wall_ms(place.decode_90k, now_utc_ms);
         let frame = Arc::new(Frame {
@@ -206,6 +288,7 @@ impl Stream {
             composition_90k: place.composition_90k,
             captured_ms,
             data: picture.data,
+            sound,
         });
         if let Some(feed) = &mut self.feed {
             feed.push(&frame, wall_set);
@@ -219,7 +302,7 @@ impl Stream {
             shown.keyframe = Some(frame);
         }
         drop(shown);
-        if was_waiting {
+        if was_waiting || was_dead != self.is_microphone_dead(now_ms) {
             self.show(machine, None);
         }
     }
@@ -240,6 +323,16 @@ impl Stream {
         }
     }
 
+    fn is_microphone_dead(&self, now_ms: u64) -> bool {
+        self.hearing.microphone.as_ref().is_some_and(|microphone| microphone.is_dead(now_ms))
+    }
+
+    /// What is to be said of the sound of a camera that is otherwise well.
+    fn about_sound(&self) -> Option<&str> {
+        let dead = self.is_microphone_dead(self.clock.mono_ms());
+        self.hearing.note.as_deref().or(dead.then_some("no sound: the camera's microphone sends nothing"))
+    }
+
     /// Publishes the state, with a new detail if there is one.
     fn show(&self, machine: &Machine, detail: Option<String>) {
         let mut shown = self.shown.borrow_mut();
@@ -248,6 +341,7 @@ impl Stream {
             shown.detail = detail;
         } else if matches!(state, None | Some(State::Ok)) {
             shown.detail.clear();
+            shown.detail.push_str(self.about_sound().filter(|_| state.is_some()).unwrap_or_default());
         }
         shown.state = state;
         if state.is_none() {

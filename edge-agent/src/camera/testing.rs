@@ -23,7 +23,7 @@ pub(super) const PPS: [u8; 5] = *b"\x68\xcb\x83\xcb\x20";
 pub(super) fn track() -> Arc<Track> {
     let parameters =
         [&[1, SPS[1], SPS[2], SPS[3], 0xff, 0xe1, 0, SPS.len() as u8][..], &SPS, &[1, 0, PPS.len() as u8], &PPS];
-    Arc::new(Track { codec: Codec::H264, parameters: parameters.concat(), width: 320, height: 240 })
+    Arc::new(Track { codec: Codec::H264, parameters: parameters.concat(), width: 320, height: 240, sound: None })
 }
 
 /// Pictures of a camera with 25 a second and a keyframe every `group`; their bytes are not decodable.
@@ -43,5 +43,6 @@ pub(super) fn frame(track: &Arc<Track>, i: u64, group: u64) -> Arc<Frame> {
         composition_90k: 0,
         captured_ms: START_MS + i.cast_signed() * 40,
         data: Bytes::from(data),
+        sound: Vec::new(),
     })
 }

@@ -7,6 +7,8 @@
 
 use tongluo_protocols::media::DecodeOrder;
 
+use super::sound::Pictures;
+
 /// Ticks per millisecond of the media timeline.
 pub(super) const TICKS_PER_MS: i64 = 90;
 
@@ -110,6 +112,13 @@ impl Timeline {
         }
         self.last = Some(Last { presented_90k: presented_90k.max(last.presented_90k), arrived_ms });
         (presented_90k, jumped)
+    }
+
+    /// What the pictures say about a moment (monotonic); `None` before the first.
+    pub(super) fn pictures(&self, arrived_ms: u64) -> Option<Pictures> {
+        let Last { presented_90k, arrived_ms: last_ms } = self.last?;
+        let passed_ms = i64::try_from(arrived_ms.saturating_sub(last_ms)).unwrap_or(i64::MAX);
+        Some(Pictures { offset_90k: self.offset_90k, newest_90k: presented_90k, passed_ms })
     }
 
     /// The wall-clock time of a decode time, given that its frame arrived at `arrived_utc_ms`. The answer's flag is set when the

@@ -83,12 +83,31 @@ impl Upload {
                 self.tell(&picture.track).await?;
                 told = Some(picture.track.clone());
             }
+            for piece in &picture.sound {
+                self.say(&GatewayMessage::Sound {
+                    stream: self.stream,
+                    decode_90k: piece.decode_90k,
+                    duration_90k: piece.duration_90k,
+                    data: &piece.data,
+                })
+                .await?;
+            }
             self.say(&self.frame(&picture)).await?;
         }
         Ok(())
     }
 
     async fn tell(&self, track: &Track) -> Result<(), LineGone> {
+        if let Some(sound) = &track.sound {
+            self.say(&GatewayMessage::SoundTrack {
+                stream: self.stream,
+                codec: sound.codec,
+                rate_hz: sound.rate_hz,
+                channels: sound.channels,
+                parameters: &sound.parameters,
+            })
+            .await?;
+        }
         self.say(&GatewayMessage::Track {
             stream: self.stream,
             codec: track.codec,

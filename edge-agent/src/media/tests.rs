@@ -115,7 +115,7 @@ impl Hub {
     }
 
     async fn picture(&self, number: u64, key: bool, age_ms: i64) {
-        let track = Track { codec: Codec::H264, parameters: vec![1], width: 64, height: 48 };
+        let track = Track { codec: Codec::H264, parameters: vec![1], width: 64, height: 48, sound: None };
         let picture = Frame {
             track: Arc::new(track),
             key,
@@ -123,6 +123,7 @@ impl Hub {
             composition_90k: 0,
             captured_ms: self.clock.utc_ms() - age_ms,
             data: Bytes::from_static(b"picture"),
+            sound: Vec::new(),
         };
         self.camera.send(Arc::new(picture)).await.unwrap();
     }

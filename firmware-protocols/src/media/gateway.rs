@@ -1,7 +1,7 @@
 //! What a gateway says on the media connection.
 
 use super::bytes::{Reader, Writer, check_text};
-use super::{Codec, REASON_BYTES_MAX};
+use super::{Codec, REASON_BYTES_MAX, SoundCodec};
 use crate::Error;
 
 const TRACK: u8 = 1;
@@ -12,6 +12,8 @@ const INIT: u8 = 5;
 const FRAGMENT: u8 = 6;
 const GAP: u8 = 7;
 const END: u8 = 8;
+const SOUND_TRACK: u8 = 9;
+const SOUND: u8 = 10;
 
 /// The bit of a frame's flags that says that a decoder can begin with it.
 const FLAG_KEY: u8 = 1;
@@ -54,6 +56,30 @@ pub enum GatewayMessage<'a> {
     },
     /// One picture.
     Frame(FrameView<'a>),
+    /// The stream's next track has sound, and what it is. A track without this before it has none.
+    SoundTrack {
+        /// The hub's number for the stream.
+        stream: u32,
+        /// How it is encoded.
+        codec: SoundCodec,
+        /// Samples a second.
+        rate_hz: u32,
+        /// One or two.
+        channels: u8,
+        /// AAC: the AudioSpecificConfig; FLAC: nothing.
+        parameters: &'a [u8],
+    },
+    /// A piece of sound. It belongs to the frame that comes next; pieces follow each other without a hole.
+    Sound {
+        /// The hub's number for the stream.
+        stream: u32,
+        /// When it begins, on the frames' time line.
+        decode_90k: u64,
+        /// How long it sounds.
+        duration_90k: u32,
+        /// One AAC or FLAC frame.
+        data: &'a [u8],
+    },
     /// A stream that the hub wants does not flow, and why; it may flow later.
     Stopped {
         /// The hub's number for the stream.
@@ -171,6 +197,25 @@ impl<'a> GatewayMessage<'a> {
                 reader = reader.named("a recording's end");
                 Self::End { request: reader.u32()?, reason: reader.rest_text(REASON_BYTES_MAX)? }
             }
+            SOUND_TRACK => {
+                reader = reader.named("a track of sound");
+                Self::SoundTrack {
+                    stream: reader.u32()?,
+                    codec: SoundCodec::from_number(reader.u8()?)?,
+                    rate_hz: reader.u32()?,
+                    channels: reader.u8()?,
+                    parameters: reader.rest(),
+                }
+            }
+            SOUND => {
+                reader = reader.named("a piece of sound");
+                Self::Sound {
+                    stream: reader.u32()?,
+                    decode_90k: reader.u64()?,
+                    duration_90k: reader.u32()?,
+                    data: reader.rest(),
+                }
+            }
             _ => Self::Unknown { kind, body: reader.rest() },
         };
         reader.end()?;
@@ -182,6 +227,8 @@ impl<'a> GatewayMessage<'a> {
         1 + match self {
             Self::Track { parameters, .. } => 4 + 1 + 2 + 2 + parameters.len(),
             Self::Frame(frame) => 4 + 1 + 8 + 4 + 8 + frame.data.len(),
+            Self::SoundTrack { parameters, .. } => 4 + 1 + 4 + 1 + parameters.len(),
+            Self::Sound { data, .. } => 4 + 8 + 4 + data.len(),
             Self::Stopped { reason, .. } | Self::End { reason, .. } => 4 + reason.len(),
             Self::Answer { body, .. } => 4 + body.len(),
             Self::Init { rfc6381, data, .. } => 4 + 1 + rfc6381.len() + data.len(),
@@ -223,6 +270,12 @@ impl<'a> GatewayMessage<'a> {
             Self::End { request, reason } => {
                 check_text("a reason", reason, REASON_BYTES_MAX)?;
                 writer.u8(END).u32(request).put(reason.as_bytes())
+            }
+            Self::SoundTrack { stream, codec, rate_hz, channels, parameters } => {
+                writer.u8(SOUND_TRACK).u32(stream).u8(codec.number()).u32(rate_hz).u8(channels).put(parameters)
+            }
+            Self::Sound { stream, decode_90k, duration_90k, data } => {
+                writer.u8(SOUND).u32(stream).put(&decode_90k.to_be_bytes()).u32(duration_90k).put(data)
             }
             Self::Unknown { kind, body } => writer.u8(kind).put(body),
         };

@@ -97,6 +97,46 @@ impl Codec {
     }
 }
 
+/// How a camera's sound is encoded where it is kept and shown. What a camera sends as G.711 becomes FLAC in the village.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SoundCodec {
+    /// AAC, as the camera sent it.
+    Aac,
+    /// FLAC, 16 bits.
+    Flac,
+}
+
+impl SoundCodec {
+    /// As on the wire.
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Aac => 1,
+            Self::Flac => 2,
+        }
+    }
+
+    /// The codec of a number on the wire.
+    ///
+    /// # Errors
+    /// A number that stands for no codec known here.
+    pub fn from_number(number: u8) -> Result<Self, Error> {
+        match number {
+            1 => Ok(Self::Aac),
+            2 => Ok(Self::Flac),
+            _ => Err(Error::Refused { what: "a sound's codec is 1 (AAC) or 2 (FLAC)", found: u64::from(number) }),
+        }
+    }
+}
+
+/// The rates of sound that cameras have.
+pub const SOUND_RATES_HZ: [u32; 9] = [8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000];
+
+/// The most channels of sound.
+pub const SOUND_CHANNELS_MAX: u8 = 2;
+
+/// The longest FLAC frame, in samples of one channel; longer packets become several.
+pub const SOUND_FRAME_SAMPLES_MAX: u16 = 4_096;
+
 /// Which of a camera's two streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Quality {

@@ -66,6 +66,17 @@ fn every_message_of_a_gateway_goes_both_ways_and_not_when_it_is_short() {
         (GatewayMessage::Fragment { request: 2, wall_ms: -3, duration_ms: 2000, data: b"moof" }, 4),
         (GatewayMessage::Gap { request: 2, from_ms: 1, to_ms: 2 }, 0),
         (GatewayMessage::End { request: 2, reason: "" }, 0),
+        (
+            GatewayMessage::SoundTrack {
+                stream: 1,
+                codec: SoundCodec::Aac,
+                rate_hz: 16_000,
+                channels: 1,
+                parameters: b"\x14\x08",
+            },
+            2,
+        ),
+        (GatewayMessage::Sound { stream: 1, decode_90k: 1 << 40, duration_90k: 3_600, data: b"piece" }, 5),
     ] {
         let bytes = sent(&message);
         assert_eq!(GatewayMessage::parse(&bytes), Ok(message));
@@ -101,6 +112,8 @@ fn what_is_not_allowed_is_refused() {
         sent(&GatewayMessage::Track { stream: 1, codec: Codec::H264, width: 1, height: 1, parameters: b"" });
     track[5] = 3;
     assert!(matches!(GatewayMessage::parse(&track), Err(Error::Refused { found: 3, .. })), "an unknown codec");
+    let unheard_of = [9, 0, 0, 0, 1, 3, 0, 0, 0, 1, 1];
+    assert!(matches!(GatewayMessage::parse(&unheard_of), Err(Error::Refused { found: 3, .. })), "an unknown sound");
 
     let not_text = [&[8, 0, 0, 0, 1][..], &[0xff]].concat();
     assert!(matches!(GatewayMessage::parse(&not_text), Err(Error::Malformed { .. })), "a reason that is no text");
@@ -127,7 +140,7 @@ fn what_is_not_allowed_is_refused() {
 
 #[test]
 fn unknown_kinds_are_kept() {
-    for kind in [0, 9, 64, 70, 255] {
+    for kind in [0, 11, 64, 70, 255] {
         let bytes = [kind, 1, 2];
         let from_gateway = GatewayMessage::Unknown { kind, body: &[1, 2] };
         assert_eq!(GatewayMessage::parse(&bytes), Ok(from_gateway));

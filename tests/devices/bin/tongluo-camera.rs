@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::signal::unix::{SignalKind, signal};
-use tongluo_tests::devices::{Camera, Codec, Plan, Recipe};
+use tongluo_tests::devices::{Camera, Codec, Microphone, Plan, Recipe};
 use tongluo_tests::mosquitto::Login;
 
 const USAGE: &str = "usage: tongluo-camera [options]
@@ -21,7 +21,7 @@ const USAGE: &str = "usage: tongluo-camera [options]
   --port P               of the first camera; the others follow (any free)
   --login NAME:PASSWORD  (admin, and a random password); --no-login lets everybody in
   --sessions N           at most (6)
-  --audio                with a microphone
+  --audio                with a microphone that hears a tone
 Prints one line of JSON when they listen. Then type CAMERA WORD, where CAMERA is a number from 0 or `all`, and WORD a fault (none,
 unreachable, silent, slow:MS, garbage, wrong-password, no-such-stream, unsupported, stall, other-parameters, loss:N, black, frozen),
 a mishap (reset, jump:MS, forget, clock:MS), or `counts`. Ends when it is told to (Ctrl-C).";
@@ -87,7 +87,7 @@ fn arguments(mut words: impl Iterator<Item = String>) -> Result<(Plan, u16)> {
             }
             "--no-login" => plan.login = None,
             "--sessions" => plan.sessions_max = value()?.parse()?,
-            "--audio" => plan.has_audio = true,
+            "--audio" => plan.microphone = Some(Microphone::Tone),
             "--help" => bail!(USAGE),
             other => bail!("{other:?} is not known\n{USAGE}"),
         }

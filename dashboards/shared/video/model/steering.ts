@@ -16,6 +16,9 @@ export interface Pace {
 /** 25 pictures a second, each claiming to be five long: until the hub says otherwise. */
 export const USUAL_PACE: Pace = { claim_s: 0.2 };
 
+/** What is buffered ends where the sound ends, and sound claims to be no longer than it is. */
+export const SOUND_PACE: Pace = { claim_s: 0 };
+
 /** The shortest lead: decoding and the next repaint take that long. */
 export const LEAD_S_MIN = 0.03;
 /** The longest: a line that is more uneven than this shows stops. */

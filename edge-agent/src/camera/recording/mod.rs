@@ -237,7 +237,7 @@ impl Feed {
     pub(super) fn push(&mut self, frame: &Arc<Frame>, wall_set: bool) {
         let begin_90k = self.pending.first().map_or(frame.decode_90k, |first| first.decode_90k);
         let is_long = frame.decode_90k.saturating_sub(begin_90k) >= FRAGMENT_TICKS_MAX;
-        let is_large = self.pending_bytes + frame.data.len() > FRAGMENT_BYTES_MAX;
+        let is_large = self.pending_bytes + frame.bytes() > FRAGMENT_BYTES_MAX;
         if !self.pending.is_empty() && (frame.key || is_long || is_large) {
             self.hand_over(frame.decode_90k);
         }
@@ -246,7 +246,7 @@ impl Feed {
         }
         self.wants_key = false;
         self.wall_set |= wall_set;
-        self.pending_bytes += frame.data.len();
+        self.pending_bytes += frame.bytes();
         self.pending.push(frame.clone());
     }
 

@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use tongluo_protocols::media::mp4::{self, Sample, Track};
+use tongluo_protocols::media::mp4::{self, Sample, SoundSample, Track};
 
 use crate::camera::ring::Frame;
 
@@ -85,7 +85,7 @@ pub(super) fn decode_entries(start_ms: i64, bytes: &[u8]) -> Vec<Entry> {
     entries.iter().map(read).collect()
 }
 
-/// Pictures as one fragment; the last one lasts until `end_90k`.
+/// Pictures with their sound as one fragment; the last one lasts until `end_90k`.
 pub(in crate::camera) fn mux(
     frames: &[Arc<Frame>],
     end_90k: u64,
@@ -103,7 +103,12 @@ pub(in crate::camera) fn mux(
             key: frame.key,
         })
         .collect();
-    mp4::fragment(sequence, decode_90k, &samples)
+    let sound: Vec<_> = frames.iter().flat_map(|frame| &frame.sound).collect();
+    let first_90k = frames.first().map_or(0, |frame| frame.decode_90k);
+    let early_90k = sound.first().map_or(0, |piece| piece.decode_90k.cast_signed() - first_90k.cast_signed());
+    let sound: Vec<_> =
+        sound.iter().map(|piece| SoundSample { data: &piece.data, duration_90k: piece.duration_90k }).collect();
+    mp4::fragment_with_sound(sequence, decode_90k, &samples, decode_90k.cast_signed() + early_90k, &sound)
 }
 
 /// How long pictures last, in milliseconds.

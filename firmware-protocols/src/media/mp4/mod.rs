@@ -1,26 +1,31 @@
 //! Pictures as MP4 (ISO/IEC 14496-12), which browsers, players and archives read: init segments and fragments for what
 //! flows, whole movies for what is kept.
 //!
-//! One video track, 90,000 ticks a second, samples as the camera encoded them. What is written here is written for live
+//! One video track, and one of sound where a camera's sound is wanted; 90,000 ticks a second, samples as the camera encoded
+//! them. What is written here is written for live
 //! pictures, too: the duration of a movie that is not over is nowhere claimed (`mvhd` 0, no `mehd`), because a browser
 //! shows a movie of unknown length with the least delay.
 
 mod fragment;
 mod movie;
 mod read;
+mod sound;
 #[cfg(test)]
 mod tests;
 mod track;
 
-pub use fragment::{fragment, retime};
+pub use fragment::{fragment, fragment_with_sound, retime};
 pub use movie::{MovieLabel, MovieSample, MovieWriter, movie};
-pub use read::{Fragment, Fragments, ReadSample, Samples, fragments, read_init};
+pub use read::{Fragment, Fragments, ReadSample, ReadSound, Samples, fragments, read_init};
+pub use sound::{Sound, SoundSample};
 pub use track::{Track, init_segment};
 
 pub use super::{DecodeOrder, Times, is_random_access};
 
-/// The one track's number.
+/// The number of the pictures' track.
 const TRACK_ID: u32 = 1;
+/// The number of the sound's.
+const SOUND_TRACK_ID: u32 = 2;
 
 /// Sample flags of a picture with which a decoder can begin: it depends on no other.
 const FLAGS_KEY: u32 = 0x0200_0000;

@@ -46,13 +46,25 @@ pub struct MovieLabel {
 pub struct MovieWriter {
     track: Track,
     samples: Vec<MovieSample>,
+    /// Length in bytes and in ticks of each piece of sound.
+    sound: Vec<(u32, u32)>,
+    /// How the bytes of pictures and of sound take turns.
+    chunks: Vec<Chunk>,
     label: Option<MovieLabel>,
+}
+
+/// Samples of one track whose bytes lie one after the other.
+#[derive(Clone, Copy, Debug)]
+struct Chunk {
+    sounds: bool,
+    samples: u32,
+    bytes: u64,
 }
 
 impl MovieWriter {
     /// A movie without samples.
     pub fn new(track: Track) -> Self {
-        Self { track, samples: Vec::new(), label: None }
+        Self { track, samples: Vec::new(), sound: Vec::new(), chunks: Vec::new(), label: None }
     }
 
     /// Says in the movie itself what it is.
@@ -62,7 +74,46 @@ impl MovieWriter {
 
     /// The next sample, in decode order.
     pub fn push(&mut self, sample: MovieSample) {
+        self.lies(false, sample.bytes);
         self.samples.push(sample);
+    }
+
+    /// The next piece of sound, of so many bytes, which is to sound from `at_90k` on. Sound in a movie has no holes: the piece
+    /// before it is made as long as it takes. `false`: the movie has no sound, or has come further already; it is left out.
+    pub fn push_sound(&mut self, bytes: u32, at_90k: i64, duration_90k: u32) -> bool {
+        let ends_90k = self.sound_90k().cast_signed();
+        let late_90k = at_90k.saturating_sub(ends_90k);
+        if self.track.sound.is_none() || late_90k < -i64::from(duration_90k / 2) {
+            return false;
+        }
+        let late = u32::try_from(late_90k).unwrap_or(0);
+        match self.sound.last_mut() {
+            Some((_, duration)) => *duration = duration.saturating_add(late),
+            // The first one sounds early, and all others in time.
+            None => return self.put_sound(bytes, duration_90k.saturating_add(late)),
+        }
+        self.put_sound(bytes, duration_90k)
+    }
+
+    fn put_sound(&mut self, bytes: u32, duration_90k: u32) -> bool {
+        self.lies(true, bytes);
+        self.sound.push((bytes, duration_90k));
+        true
+    }
+
+    /// Notes where a sample's bytes lie: behind those of the one before it.
+    fn lies(&mut self, sounds: bool, bytes: u32) {
+        match self.chunks.last_mut() {
+            Some(chunk) if chunk.sounds == sounds => {
+                chunk.samples += 1;
+                chunk.bytes += u64::from(bytes);
+            }
+            _ => self.chunks.push(Chunk { sounds, samples: 1, bytes: bytes.into() }),
+        }
+    }
+
+    fn sound_90k(&self) -> u64 {
+        self.sound.iter().map(|(_, duration)| u64::from(*duration)).sum()
     }
 
     /// How long the movie is so far, in ticks.
@@ -76,7 +127,7 @@ impl MovieWriter {
     /// # Errors
     /// Parameters that are no record of the codec.
     pub fn header(&self) -> Result<Vec<u8>, Mp4Error> {
-        let data_bytes: u64 = self.samples.iter().map(|sample| u64::from(sample.bytes)).sum();
+        let data_bytes: u64 = self.chunks.iter().map(|chunk| chunk.bytes).sum();
         let mut bytes = Vec::new();
         ftyp(b"isom", &[b"isom", b"iso2", b"mp41"]).encode(&mut bytes).map_err(Mp4Error::Box)?;
         let start = bytes.len();
@@ -93,18 +144,13 @@ impl MovieWriter {
 
     fn moov(&self, data_offset: u64) -> Result<mp4_atom::Moov, Mp4Error> {
         let samples = &self.samples;
-        let count = u32::try_from(samples.len()).map_err(|_| Mp4Error::TooLarge)?;
+        u32::try_from(samples.len()).map_err(|_| Mp4Error::TooLarge)?;
         let keys: Vec<u32> = (1..).zip(samples).filter(|(_, sample)| sample.key).map(|(number, _)| number).collect();
         let is_reordered = samples.iter().any(|sample| sample.composition_90k != 0);
         let durations = runs(samples.iter().map(|sample| sample.duration_90k));
         let compositions = runs(samples.iter().map(|sample| sample.composition_90k));
         let stbl = Stbl {
-            stts: Stts {
-                entries: durations
-                    .into_iter()
-                    .map(|(sample_count, sample_delta)| SttsEntry { sample_count, sample_delta })
-                    .collect(),
-            },
+            stts: stts(&durations),
             ctts: is_reordered.then(|| Ctts {
                 entries: compositions
                     .into_iter()
@@ -112,17 +158,19 @@ impl MovieWriter {
                     .collect(),
             }),
             stss: Some(Stss { entries: keys }),
-            // One chunk: the samples lie one after the other.
-            stsc: Stsc {
-                entries: vec![StscEntry { first_chunk: 1, samples_per_chunk: count, sample_description_index: 1 }],
-            },
             stsz: Stsz {
                 samples: StszSamples::Different { sizes: samples.iter().map(|sample| sample.bytes).collect() },
             },
-            co64: Some(Co64 { entries: vec![data_offset] }),
-            ..Stbl::default()
+            ..self.chunk_tables(false, data_offset)
         };
-        let mut moov = self.track.moov(stbl, self.duration_90k())?;
+        let sound = Stbl {
+            stts: stts(&runs(self.sound.iter().map(|(_, duration)| *duration))),
+            stsz: Stsz {
+                samples: StszSamples::Different { sizes: self.sound.iter().map(|(bytes, _)| *bytes).collect() },
+            },
+            ..self.chunk_tables(true, data_offset)
+        };
+        let mut moov = self.track.moov(stbl, self.duration_90k(), sound, self.sound_90k())?;
         if let Some(label) = &self.label {
             moov.mvhd.creation_time = u64::try_from(label.taken_ms / 1_000 + MP4_EPOCH_S).unwrap_or(0);
             moov.mvhd.modification_time = moov.mvhd.creation_time;
@@ -130,6 +178,32 @@ impl MovieWriter {
         }
         Ok(moov)
     }
+
+    /// Where a track's chunks lie, and how many samples each has. Without sound there is one: pictures lie one after the other.
+    fn chunk_tables(&self, sounds: bool, data_offset: u64) -> Stbl {
+        let mut offset = data_offset;
+        let mut entries = Vec::new();
+        let mut counts = Vec::new();
+        for chunk in &self.chunks {
+            if chunk.sounds == sounds {
+                entries.push(offset);
+                counts.push(chunk.samples);
+            }
+            offset += chunk.bytes;
+        }
+        let mut first_chunk = 1;
+        let mut stsc = Stsc::default();
+        for (count, samples_per_chunk) in runs(counts.into_iter()) {
+            stsc.entries.push(StscEntry { first_chunk, samples_per_chunk, sample_description_index: 1 });
+            first_chunk += count;
+        }
+        Stbl { stsc, co64: Some(Co64 { entries }), ..Stbl::default() }
+    }
+}
+
+fn stts(durations: &[(u32, u32)]) -> Stts {
+    let entry = |&(sample_count, sample_delta): &(u32, u32)| SttsEntry { sample_count, sample_delta };
+    Stts { entries: durations.iter().map(entry).collect() }
 }
 
 impl MovieLabel {

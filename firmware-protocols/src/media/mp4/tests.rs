@@ -9,7 +9,7 @@ use std::{format, fs, vec};
 use mp4_atom::{Any, Atom as _, Codec as SampleEntry, DecodeMaybe as _, StszSamples};
 use proptest::prelude::*;
 
-use super::super::Codec;
+use super::super::{Codec, SoundCodec};
 use super::*;
 
 /// A folder that goes with the test.
@@ -98,7 +98,7 @@ fn taken_apart(path: &Path) -> (Track, Vec<Owned>) {
             Owned { data, duration_90k: duration, composition_90k: shift, key: keys.contains(&(index as u32 + 1)) }
         });
     let samples = samples.collect();
-    (Track { codec, parameters, width: visual.width, height: visual.height }, samples)
+    (Track { codec, parameters, width: visual.width, height: visual.height, sound: None }, samples)
 }
 
 fn borrowed(samples: &[Owned]) -> Vec<Sample<'_>> {
@@ -217,7 +217,7 @@ fn codecs_are_named_as_browsers_ask_for_them() {
     // ISO/IEC 14496-15, E.3: main profile, level 3.1, progressive, without the zero bytes of constraints at the end.
     let mut parameters =
         vec![1, 1, 0x60, 0, 0, 0, 0xb0, 0, 0, 0, 0, 0, 93, 0xf0, 0, 0xfc, 0xfd, 0xf8, 0xf8, 0, 0, 0x0f, 0];
-    let mut h265 = Track { codec: Codec::H265, parameters: parameters.clone(), width: 1, height: 1 };
+    let mut h265 = Track { codec: Codec::H265, parameters: parameters.clone(), width: 1, height: 1, sound: None };
     assert_eq!(h265.rfc6381().unwrap(), "hvc1.1.6.L93.B0");
     parameters[1] = 0x22;
     h265.parameters = parameters;
@@ -268,6 +268,115 @@ fn a_fragment_moves_in_time_and_nothing_else_changes() {
     }
 }
 
+/// One second of a tone in AAC frames of 64 ms, as a camera sends them.
+fn spoken(folder: &Folder) -> (PathBuf, Sound, Vec<Vec<u8>>) {
+    let path = folder.0.join("spoken.aac");
+    let source = ["-v", "error", "-y", "-f", "lavfi", "-i", "sine=440:duration=1:sample_rate=16000", "-ac", "1"];
+    run("ffmpeg", &[&source[..], &["-c:a", "aac", "-f", "adts", path.to_str().unwrap()]].concat());
+    let bytes = fs::read(&path).unwrap();
+    let (mut rest, mut frames) = (&bytes[..], Vec::new());
+    while let Some((header, _)) = rest.split_first_chunk::<7>() {
+        let length = usize::from(header[3] & 3) << 11 | usize::from(header[4]) << 3 | usize::from(header[5] >> 5);
+        frames.push(rest[7..length].to_vec());
+        rest = &rest[length..];
+    }
+    // ISO/IEC 14496-3: AAC-LC, 16 kHz, one channel.
+    let sound = Sound { codec: SoundCodec::Aac, rate_hz: 16_000, channels: 1, parameters: vec![0x14, 0x08] };
+    (path, sound, frames)
+}
+
+fn pieces(frames: &[Vec<u8>]) -> Vec<SoundSample<'_>> {
+    frames.iter().map(|data| SoundSample { data, duration_90k: 5_760 }).collect()
+}
+
+#[test]
+fn sound_beside_the_pictures_is_what_ffmpeg_hears() {
+    let folder = Folder::new("sound");
+    let (mut track, samples) = taken_apart(&encoded(&folder, Codec::H264));
+    let (spoken, sound, frames) = spoken(&folder);
+    let (samples, pieces) = (borrowed(&samples), pieces(&frames));
+    track.sound = Some(sound);
+    assert!(track.rfc6381().unwrap().ends_with(",mp4a.40.2"));
+
+    let mut flowing = init_segment(&track).unwrap();
+    flowing.extend(fragment_with_sound(1, 90_000, &samples[..10], 90_000, &pieces[..6]).unwrap());
+    flowing.extend(fragment_with_sound(2, 126_000, &samples[10..], 90_000 + 6 * 5_760, &pieces[6..]).unwrap());
+    let mut writer = MovieWriter::new(track.clone());
+    let mut bytes = Vec::new();
+    for (at, sample) in (0_i64..).zip(&samples) {
+        let length = sample.data.len() as u32;
+        let Sample { duration_90k, composition_90k, key, .. } = *sample;
+        writer.push(MovieSample { bytes: length, duration_90k, composition_90k, key });
+        bytes.extend(sample.data);
+        // They take turns as they come.
+        for (number, piece) in (0_i64..).zip(&pieces).filter(|(number, _)| (number * 5_760 / 3_600).min(24) == at) {
+            assert!(writer.push_sound(piece.data.len() as u32, number * 5_760, piece.duration_90k));
+            bytes.extend(piece.data);
+        }
+    }
+    assert!(!writer.push_sound(1, 0, 5_760), "the movie is further");
+    let whole = [writer.header().unwrap(), bytes].concat();
+
+    let samples_of = |path: &str| run("ffmpeg", &["-v", "error", "-i", path, "-map", "0:a", "-f", "md5", "-"]);
+    for (name, bytes) in [("flowing.mp4", flowing), ("whole.mp4", whole)] {
+        let path = folder.0.join(name);
+        fs::write(&path, bytes).unwrap();
+        let path = path.to_str().unwrap();
+        let streams = run("ffprobe", &["-v", "error", "-show_entries", "stream=codec_name", "-of", "csv=p=0", path]);
+        assert_eq!(streams.split_whitespace().collect::<Vec<_>>(), ["h264", "aac"], "{name}");
+        assert_eq!(samples_of(path), samples_of(spoken.to_str().unwrap()), "{name}");
+        run("ffmpeg", &["-v", "error", "-i", path, "-map", "0:v", "-f", "null", "-"]);
+    }
+}
+
+#[test]
+fn sound_is_read_back_and_moves_with_the_pictures() {
+    let folder = Folder::new("sound-read");
+    let (mut track, samples) = taken_apart(&encoded(&folder, Codec::H265));
+    let samples = borrowed(&samples);
+    let flac = Sound { codec: SoundCodec::Flac, rate_hz: 8_000, channels: 1, parameters: Vec::new() };
+    track.sound = Some(flac);
+    let init = init_segment(&track).unwrap();
+    assert_eq!(read_init(&init).unwrap(), (track.clone(), init.len()));
+
+    let data: Vec<Vec<u8>> = (0..4).map(|i| vec![i; 30]).collect();
+    let pieces = pieces(&data);
+    let mut bytes = fragment_with_sound(1, 90_000, &samples[..2], 80_000, &pieces).unwrap();
+    let read = |bytes: &[u8]| {
+        let fragment = fragments(bytes).next().unwrap().unwrap();
+        assert_eq!(fragment.samples().count(), 2);
+        assert!(fragment.sound().map(|piece| piece.sample.data.to_vec()).eq(data.clone()));
+        let times = fragment.sound().map(|piece| piece.decode_90k).collect::<Vec<_>>();
+        (fragment.decode_90k, times)
+    };
+    assert_eq!(read(&bytes), (90_000, vec![80_000, 85_760, 91_520, 97_280]));
+    retime(&mut bytes, 20_000).unwrap();
+    assert_eq!(read(&bytes), (20_000, vec![10_000, 15_760, 21_520, 27_280]));
+    // Before zero there is no time: what begins there is cut short, and the rest stands where it belongs.
+    retime(&mut bytes, 3_000).unwrap();
+    assert_eq!(read(&bytes).1[2..], [4_520, 10_280]);
+    let early = fragment_with_sound(1, 0, &samples[..2], -7_000, &pieces).unwrap();
+    assert_eq!(read(&early), (0, vec![0, 1, 4_520, 10_280]));
+}
+
+#[test]
+fn sound_that_is_none_is_refused() {
+    let folder = Folder::new("sound-none");
+    let (track, _) = taken_apart(&encoded(&folder, Codec::H264));
+    let aac = Sound { codec: SoundCodec::Aac, rate_hz: 16_000, channels: 1, parameters: vec![0x14, 0x08] };
+    for wrong in [
+        Sound { rate_hz: 7, ..aac.clone() },
+        Sound { rate_hz: u32::MAX, ..aac.clone() },
+        Sound { channels: 0, ..aac.clone() },
+        Sound { channels: 255, ..aac.clone() },
+        Sound { parameters: Vec::new(), ..aac.clone() },
+        Sound { parameters: vec![0x14], ..aac },
+    ] {
+        let track = Track { sound: Some(wrong.clone()), ..track.clone() };
+        assert!(init_segment(&track).is_err(), "{wrong:?} was taken");
+    }
+}
+
 #[test]
 fn parameters_that_are_none_are_refused() {
     // An unknown version, and a record of which one parameter set is longer than the record.
@@ -276,7 +385,7 @@ fn parameters_that_are_none_are_refused() {
     let hvcc = [&[1; 22][..], &cut_short];
     for (codec, wrong) in [(Codec::H264, avcc), (Codec::H265, hvcc)] {
         for parameters in [&b""[..], &[1, 2, 3]].into_iter().chain(wrong) {
-            let track = Track { codec, parameters: parameters.to_vec(), width: 1, height: 1 };
+            let track = Track { codec, parameters: parameters.to_vec(), width: 1, height: 1, sound: None };
             assert!(init_segment(&track).is_err(), "{codec:?} {parameters:?} was taken");
             assert!(track.rfc6381().is_err());
         }
@@ -295,11 +404,16 @@ proptest! {
     fn no_damage_panics(at: prop::sample::Index, byte: u8) {
         let sample = Sample { data: b"picture", duration_90k: 3_600, composition_90k: 0, key: true };
         let mut bytes = fragment(1, 2, &[sample, sample]).unwrap();
+        let piece = SoundSample { data: b"piece", duration_90k: 1_800 };
+        bytes.extend(fragment_with_sound(2, 7_202, &[sample], 7_000, &[piece, piece]).unwrap());
         let at = at.index(bytes.len());
         bytes[at] = byte;
         for fragment in fragments(&bytes).flatten() {
             fragment.samples().for_each(drop);
+            fragment.sound().for_each(drop);
         }
+        let second = bytes.len() / 2;
+        let _ = retime(&mut bytes[second..], 0);
         let _ = retime(&mut bytes, 0);
     }
 }

@@ -11,7 +11,7 @@ use mp4_atom::{
 };
 
 use super::super::{Codec, TIMESCALE};
-use super::{FLAGS_DELTA, Mp4Error, TRACK_ID};
+use super::{FLAGS_DELTA, FLAGS_KEY, Mp4Error, SOUND_TRACK_ID, Sound, TRACK_ID};
 
 /// What the pictures of a stream are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,22 +24,29 @@ pub struct Track {
     pub width: u16,
     /// Height in pixels.
     pub height: u16,
+    /// What sounds beside them; `None`: nothing does.
+    pub sound: Option<Sound>,
 }
 
 impl Track {
-    /// The codec as RFC 6381 names it, for `MediaSource.isTypeSupported`: `avc1.640028`, `hvc1.1.6.L93.B0`.
+    /// The codecs as RFC 6381 names them, for `MediaSource.isTypeSupported`: `avc1.640028`, `hvc1.1.6.L93.B0,mp4a.40.2`.
     ///
     /// # Errors
     /// Parameters that are no record of the codec.
     pub fn rfc6381(&self) -> Result<String, Mp4Error> {
-        match self.codec {
+        let mut name = match self.codec {
             Codec::H264 => {
                 let avcc = self.avcc()?;
                 let (profile, level) = (avcc.avc_profile_indication, avcc.avc_level_indication);
-                Ok(format!("avc1.{profile:02x}{:02x}{level:02x}", avcc.profile_compatibility))
+                format!("avc1.{profile:02x}{:02x}{level:02x}", avcc.profile_compatibility)
             }
-            Codec::H265 => Ok(hvc1_name(&self.hvcc()?)),
+            Codec::H265 => hvc1_name(&self.hvcc()?),
+        };
+        if let Some(sound) = &self.sound {
+            name.push(',');
+            name.push_str(&sound.rfc6381());
         }
+        Ok(name)
     }
 
     fn avcc(&self) -> Result<Avcc, Mp4Error> {
@@ -78,8 +85,9 @@ impl Track {
         })
     }
 
-    /// The track's box around a table of samples, which is empty where fragments follow.
-    pub(super) fn moov(&self, samples: Stbl, duration_90k: u64) -> Result<Moov, Mp4Error> {
+    /// The tracks' box around their tables of samples, which are empty where fragments follow. `sound` is left out of a
+    /// stream that has none.
+    pub(super) fn moov(&self, samples: Stbl, duration_90k: u64, sound: Stbl, sound_90k: u64) -> Result<Moov, Mp4Error> {
         let stbl = Stbl { stsd: Stsd { codecs: vec![self.sample_entry()?] }, ..samples };
         let minf = Minf {
             vmhd: Some(Vmhd::default()),
@@ -101,16 +109,20 @@ impl Track {
             height: self.height.into(),
             ..Tkhd::default()
         };
+        let mut trak = vec![Trak { tkhd, mdia, ..Trak::default() }];
+        if let Some(track) = &self.sound {
+            trak.push(track.trak(sound, sound_90k)?);
+        }
         Ok(Moov {
             mvhd: Mvhd {
                 timescale: TIMESCALE,
-                duration: duration_90k,
-                next_track_id: TRACK_ID + 1,
+                duration: duration_90k.max(sound_90k),
+                next_track_id: trak.len() as u32 + 1,
                 rate: 1.into(),
                 volume: 1.into(),
                 ..Mvhd::default()
             },
-            trak: vec![Trak { tkhd, mdia, ..Trak::default() }],
+            trak,
             ..Moov::default()
         })
     }
@@ -121,15 +133,18 @@ impl Track {
 /// # Errors
 /// Parameters that are no record of the codec.
 pub fn init_segment(track: &Track) -> Result<Vec<u8>, Mp4Error> {
-    let mut moov = track.moov(Stbl::default(), 0)?;
-    let trex = Trex {
-        track_id: TRACK_ID,
+    let mut moov = track.moov(Stbl::default(), 0, Stbl::default(), 0)?;
+    let trex = |track_id, default_sample_flags| Trex {
+        track_id,
         default_sample_description_index: 1,
         default_sample_duration: 0,
         default_sample_size: 0,
-        default_sample_flags: FLAGS_DELTA,
+        default_sample_flags,
     };
-    moov.mvex = Some(Mvex { mehd: None, trex: vec![trex] });
+    let mut defaults = vec![trex(TRACK_ID, FLAGS_DELTA)];
+    // A decoder can begin with any piece of sound.
+    defaults.extend(track.sound.as_ref().map(|_| trex(SOUND_TRACK_ID, FLAGS_KEY)));
+    moov.mvex = Some(Mvex { mehd: None, trex: defaults });
     let mut bytes = Vec::with_capacity(1024);
     ftyp(b"iso6", &[b"iso6", b"mp41"]).encode(&mut bytes).map_err(Mp4Error::Box)?;
     moov.encode(&mut bytes).map_err(Mp4Error::Box)?;

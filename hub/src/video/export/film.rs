@@ -108,6 +108,7 @@ impl Film {
         for fragment in fragments(data) {
             let fragment = fragment.map_err(|error| anyhow!("a piece of a recording: {error}"))?;
             let begins_90k = fragment.decode_90k;
+            let film_90k = writer.duration_90k().cast_signed();
             for picture in fragment.samples() {
                 let at_ms = wall_ms.saturating_add_unsigned((picture.decode_90k - begins_90k) / TICKS_PER_MS);
                 if at_ms >= self.to_ms || self.shortened.is_some() {
@@ -132,6 +133,20 @@ impl Film {
                 }
                 self.from_ms.get_or_insert(at_ms);
                 self.last_ms = at_ms.saturating_add(i64::from(sample.duration_90k) / TICKS_PER_MS as i64);
+            }
+            // What sounded meanwhile lies behind its pictures; where a hole was taken out of them its sound is left out.
+            for piece in fragment.sound() {
+                let after_90k = piece.decode_90k.cast_signed().saturating_sub(begins_90k.cast_signed());
+                let bytes = piece.sample.data.len();
+                if self.bytes + bytes as u64 + INDEX_BYTES_MAX > CONTENT_BYTES_MAX {
+                    self.shortened = Some(Shortened::TooLarge);
+                    return Ok(());
+                }
+                let length = u32::try_from(bytes).context("a piece of sound of more than 4 GiB")?;
+                if writer.push_sound(length, film_90k.saturating_add(after_90k), piece.sample.duration_90k) {
+                    self.scratch.write_all(piece.sample.data).await.context("the disk takes no more")?;
+                    self.bytes += bytes as u64;
+                }
             }
         }
         Ok(())

@@ -19,6 +19,7 @@ mod relay;
 mod request;
 #[cfg(test)]
 mod socket_tests;
+mod sound;
 #[cfg(test)]
 mod tests;
 mod timeline;

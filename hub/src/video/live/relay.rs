@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::{Notify, mpsc};
-use tongluo_protocols::media::mp4::Track;
+use tongluo_protocols::media::mp4::{Sound, Track};
 use tongluo_protocols::media::{GatewayMessage, HubMessage, LEASE_REPEAT_MS, LEASES_MAX, Lease, Leases, Quality};
 
 use super::request::{Answered, FetchItem, Fetching, Request};
@@ -333,7 +333,18 @@ impl Relay {
             }
             GatewayMessage::Track { stream, codec, width, height, parameters } => {
                 if let Some(wanted) = upload(stream) {
-                    wanted.upload.track(&Track { codec, parameters: parameters.to_vec(), width, height });
+                    let parameters = parameters.to_vec();
+                    wanted.upload.track(Track { codec, parameters, width, height, sound: None });
+                }
+            }
+            GatewayMessage::SoundTrack { stream, codec, rate_hz, channels, parameters } => {
+                if let Some(wanted) = upload(stream) {
+                    wanted.upload.sound_track(Sound { codec, rate_hz, channels, parameters: parameters.to_vec() });
+                }
+            }
+            GatewayMessage::Sound { stream, decode_90k, duration_90k, data } => {
+                if let Some(wanted) = upload(stream) {
+                    wanted.upload.sound(decode_90k, duration_90k, data);
                 }
             }
             GatewayMessage::Stopped { stream, reason } => {

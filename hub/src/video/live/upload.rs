@@ -11,10 +11,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::{Bytes, BytesMut};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
-use tongluo_protocols::media::mp4::{Sample, Track, fragment, init_segment};
+use tongluo_protocols::media::mp4::{Sample, Sound, SoundSample, Track, fragment_with_sound, init_segment};
 use tongluo_protocols::media::{FrameView, Quality};
 
 use super::catch_up::CatchUp;
+use super::sound::SoundLine;
 use super::timeline::{Place, Timeline};
 
 /// Signals that a viewer may fall behind: two and a half seconds at 25 pictures a second. At the bound it jumps to the
@@ -34,8 +35,10 @@ const GROUPS_BYTES_MAX: usize = 512 * 1024 * 1024;
 /// What a decoder must know before the first picture.
 #[derive(Debug, PartialEq, Eq)]
 pub struct TrackHead {
-    /// The codec as RFC 6381 names it.
+    /// The codecs as RFC 6381 names them.
     pub codec: String,
+    /// Whether there is sound beside the pictures.
+    pub sounds: bool,
     /// In pixels.
     pub width: u16,
     /// In pixels.
@@ -125,6 +128,9 @@ pub(super) struct Upload {
 #[derive(Debug)]
 struct Shared {
     track: Option<Arc<TrackHead>>,
+    /// What the next track sounds like.
+    next_sound: Option<Sound>,
+    sound: SoundLine,
     timeline: Timeline,
     sequence: u32,
     group: Vec<Arc<Picture>>,
@@ -140,6 +146,8 @@ impl Upload {
     pub(super) fn new(stream: u32, camera: Arc<str>, quality: Quality, counters: Arc<Counters>) -> Arc<Self> {
         let shared = Shared {
             track: None,
+            next_sound: None,
+            sound: SoundLine::default(),
             timeline: Timeline::new(),
             sequence: 0,
             group: Vec::new(),
@@ -160,11 +168,28 @@ impl Upload {
         self.viewers.load(Ordering::Relaxed)
     }
 
-    /// The gateway says what the pictures are from now on. Parameters that are none stop the stream.
-    pub(super) fn track(&self, track: &Track) {
+    /// The gateway says what the next track sounds like.
+    pub(super) fn sound_track(&self, sound: Sound) {
+        self.shared().next_sound = Some(sound);
+    }
+
+    /// A piece of sound, which belongs to the next picture.
+    pub(super) fn sound(&self, decode_90k: u64, duration_90k: u32, data: &[u8]) {
+        self.shared().sound.push(decode_90k, duration_90k, data);
+    }
+
+    /// The gateway says what the pictures are from now on. Parameters that are none stop the stream; a sound that is none is
+    /// left out.
+    pub(super) fn track(&self, mut track: Track) {
+        track.sound = self.shared().next_sound.take();
+        if track.sound.is_some() && init_segment(&track).is_err() {
+            track.sound = None;
+        }
+        let track = &track;
         let head = match (init_segment(track), track.rfc6381()) {
             (Ok(init), Ok(codec)) => {
-                Arc::new(TrackHead { codec, width: track.width, height: track.height, init: init.into() })
+                let (width, height, sounds) = (track.width, track.height, track.sound.is_some());
+                Arc::new(TrackHead { codec, sounds, width, height, init: init.into() })
             }
             (Err(error), _) | (_, Err(error)) => {
                 let state = StreamState { state: "unsupported".into(), detail: error.to_string().into() };
@@ -185,6 +210,7 @@ impl Upload {
     pub(super) fn frame(&self, frame: &FrameView<'_>, hub_ms: i64) {
         let mut shared = self.shared();
         if shared.track.is_none() || (shared.wants_key && !frame.key) {
+            shared.sound.forget();
             return;
         }
         let Some(picture) = shared.mux(frame, hub_ms) else { return };
@@ -258,7 +284,15 @@ impl Shared {
             key: frame.key,
         };
         // An error would be a picture of more than 2 GiB: no message is that long.
-        let bytes = fragment(self.sequence, decode_90k, &[sample]).ok()?.into();
+        let (sound_90k, pieces) = self.sound.with_picture(frame.decode_90k, decode_90k);
+        // A track without sound has no room for any.
+        let has_sound = self.track.as_ref().is_some_and(|head| head.sounds);
+        let sound: Vec<SoundSample<'_>> = pieces
+            .iter()
+            .filter(|_| has_sound)
+            .map(|piece| SoundSample { data: &piece.data, duration_90k: piece.duration_90k })
+            .collect();
+        let bytes = fragment_with_sound(self.sequence, decode_90k, &[sample], sound_90k, &sound).ok()?.into();
         Some(Picture {
             bytes,
             key: frame.key,

@@ -57,7 +57,7 @@ impl Gateway {
     }
 
     fn init(&self, request: u32, width: u16) {
-        let track = Track { codec: Codec::H264, parameters: AVCC.to_vec(), width, height: 48 };
+        let track = Track { codec: Codec::H264, parameters: AVCC.to_vec(), width, height: 48, sound: None };
         let data = init_segment(&track).unwrap();
         self.say(GatewayMessage::Init { request, rfc6381: "avc1.640028", data: &data });
     }
