@@ -1,10 +1,9 @@
 //! A camera, or a recorder with several channels: an RTSP server on a loopback port, with faults that are switched while it runs.
 
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -95,7 +94,7 @@ impl Camera {
         let shared = Arc::new(shared);
         shared.load(Fault::None).await?;
         let port = plan.port.map_or_else(ports::free, Ok)?;
-        let listener = listen(port).await?;
+        let listener = ports::listen(port).await?;
         let task = tokio::spawn(accept(listener, port, shared.clone()));
         Ok(Self { port, login: plan.login, shared, task })
     }
@@ -182,11 +181,6 @@ impl Drop for Camera {
     }
 }
 
-async fn listen(port: u16) -> Result<TcpListener> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
-    listener.with_context(|| format!("cannot listen on port {port}"))
-}
-
 /// Takes clients, except while the camera is unreachable.
 async fn accept(first: TcpListener, port: u16, shared: Arc<Shared>) {
     let mut mood = shared.mood.subscribe();
@@ -202,7 +196,7 @@ async fn accept(first: TcpListener, port: u16, shared: Arc<Shared>) {
         }
         let Some(open) = &listener else {
             // The port may be another's for a moment; then the camera stays away a little longer.
-            match listen(port).await {
+            match ports::listen(port).await {
                 Ok(again) => listener = Some(again),
                 Err(_) => clock::pause(Duration::from_millis(50)).await,
             }

@@ -25,7 +25,7 @@ impl Line {
     /// No port is free.
     pub async fn to(target: u16) -> Result<Self> {
         let port = ports::free()?;
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
+        let listener = ports::listen(port).await?;
         let (is_whole, state) = watch::channel(true);
         let task = tokio::spawn(carry(listener, target, state));
         Ok(Self { port, is_whole, task })
