@@ -119,6 +119,8 @@ impl<S: Sinks> Task<S> {
                     let away = now.iter().filter(|(_, state)| !state.online).map(|(id, _)| id.clone()).collect();
                     self.machine.away(self.now(), away);
                 }
+                // What was admitted before a restart waits for nothing but this.
+                Ok(()) = self.time.changed() => self.machine.tick(self.now()),
                 () = self.clock.until(deadline_ms) => self.machine.tick(self.now()),
             }
             self.carry_out();
@@ -230,5 +232,91 @@ impl<S: Sinks> Task<S> {
     /// Nothing is left to do for an order. It goes to disk after what was told before it.
     fn finish(&self, (key, sequence): Place) {
         self.journal.remember_lazily(Fact::Order(key, sequence, OrderState::Done));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::task::LocalSet;
+    use tongluo_protocols::id::{Epoch, StreamKey};
+    use tongluo_protocols::order::{Interrupted, Priority};
+
+    use super::super::{Broadcasts, Confirmed, Ordered};
+    use super::*;
+    use crate::config::JournalConfig;
+    use crate::journal::Opened;
+    use crate::testing::TempDir;
+
+    const NOON_MS: i64 = 1_795_406_400_000;
+    /// How long a busy machine may take.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    /// Loudspeakers that tell what they are asked for.
+    struct Asks(mpsc::UnboundedSender<Play>);
+
+    impl Sinks for Asks {
+        fn play(&self, play: Play) -> Result<(), Busy> {
+            self.0.send(play).map_err(|_| Busy)
+        }
+
+        fn stop(&self, _: &str, _: &str) -> Result<(), Busy> {
+            Ok(())
+        }
+
+        fn states(&self) -> watch::Receiver<States> {
+            watch::channel(States::default()).1
+        }
+    }
+
+    fn notice() -> Ordered {
+        Ordered {
+            name: "notice".into(),
+            priority: Priority::Notice,
+            interrupted: Interrupted::Drop,
+            speakers: vec!["sp1".to_owned()],
+            content: ContentId([3; 32]),
+            bytes: 44,
+            length_ms: 1_000,
+            times: 1,
+            gap_ms: 0,
+            chime: false,
+            volume_percent: 70,
+            not_after_ms: NOON_MS + 900_000,
+        }
+    }
+
+    /// Time does not pass here, so nothing is looked at because time has passed.
+    #[test]
+    fn what_was_admitted_before_a_restart_is_heard_as_soon_as_the_time_is_certain() {
+        let dir = TempDir::new("certain");
+        let (clock, _) = Clock::start_virtual(0);
+        let config = JournalConfig { space_mib: 8, reserve_mib: 1, acked_days: 7 };
+        let Opened { journal, closing, .. } = Journal::open(dir.path(), &config, clock).unwrap();
+        let ((confirm, time), (_news, news)) = (watch::channel(None), mpsc::channel(1));
+        let (_configure, configurations) = watch::channel(Arc::default());
+        let (sinks, mut played) = mpsc::unbounded_channel();
+        let (_broadcasts, asked) = Broadcasts::channel(Vec::new());
+        let (sinks, sounds) = (Asks(sinks), Sounds::at(dir.path()));
+        let world = World { sinks, news, sounds, journal, clock, time, configurations };
+        let mut task = Task::new(asked, world);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let local = LocalSet::new();
+        local.block_on(&runtime, async {
+            // Everything is at hand but the time.
+            let place = (StreamKey { lane: Lane::Urgent, epoch: Epoch::from_random(1) }, 1);
+            task.asked(Ask::Begin(notice(), place));
+            task.machine.fetched(task.now(), "notice", Ok(()));
+            while let Some(output) = task.machine.poll() {
+                assert!(!matches!(output, Output::Play(_) | Output::Commit { .. }), "{output:?}");
+            }
+            tokio::task::spawn_local(task.run());
+            confirm.send_replace(Some(Confirmed { utc_ms: NOON_MS, at_mono_ms: 0 }));
+            let play = tokio::time::timeout(PATIENCE, played.recv()).await.expect("it is heard").unwrap();
+            assert_eq!((&*play.name, play.speakers.as_slice()), ("notice", &["sp1".to_owned()][..]));
+        });
+        drop((local, runtime));
+        closing.wait();
     }
 }
