@@ -14,6 +14,8 @@
 
 mod machine;
 mod task;
+#[cfg(test)]
+mod task_tests;
 mod voice;
 
 use std::sync::Arc;
@@ -22,6 +24,7 @@ use tokio::sync::mpsc;
 use tongluo_protocols::id::DeviceKey;
 use tongluo_protocols::order::{AlarmState, AlarmWord};
 
+use crate::field::Teller;
 use crate::speaker::{Busy, Play, Speakers};
 pub(crate) use task::{Rooms, Task};
 
@@ -51,6 +54,25 @@ impl Voices for Speakers {
 
     fn hush(&self, name: &str) -> Result<(), Busy> {
         self.stop(name, None)
+    }
+}
+
+/// What shows the presser what is true.
+pub(crate) trait Shows {
+    /// Says something in the village's network, if there is anybody to take it.
+    fn say(&self, topic: &str, payload: Vec<u8>);
+
+    /// Returns when there is somebody who may not have heard what was said before.
+    fn joined(&mut self) -> impl Future<Output = ()>;
+}
+
+impl Shows for Teller {
+    fn say(&self, topic: &str, payload: Vec<u8>) {
+        self.say(topic, payload);
+    }
+
+    fn joined(&mut self) -> impl Future<Output = ()> {
+        self.joined()
     }
 }
 

@@ -11,9 +11,8 @@ use tongluo_protocols::id::{DeviceKey, Epoch, Lane, PressId, Sequence};
 use tongluo_protocols::order::AlarmState;
 
 use super::machine::{Input, Machine, Output, Truth};
-use super::{Heard, Voices, Word, voice};
+use super::{Heard, Shows, Voices, Word, voice};
 use crate::clock::Clock;
-use crate::field::Teller;
 use crate::journal::{Entry, Journal};
 use crate::speaker::Sounds;
 
@@ -23,20 +22,20 @@ const ANSWER_TOPIC_PREFIX: &str = "tongluo/answer/";
 const LOOK_BACK_ENTRIES: Sequence = 256;
 
 /// Whom the task speaks with.
-pub(crate) struct Rooms<V> {
+pub(crate) struct Rooms<V, S> {
     pub(crate) journal: Journal,
     pub(crate) configurations: watch::Receiver<Arc<Configuration>>,
     pub(crate) voices: V,
     pub(crate) sounds: Sounds,
-    pub(crate) teller: Teller,
+    pub(crate) teller: S,
     pub(crate) words: Heard,
     /// Whether there is a line to the county.
     pub(crate) line: watch::Receiver<bool>,
 }
 
 /// Follows the journal, and answers presses.
-pub(crate) struct Task<V> {
-    rooms: Rooms<V>,
+pub(crate) struct Task<V, S> {
+    rooms: Rooms<V, S>,
     clock: Clock,
     machine: Machine,
     /// Up to where each stream was looked at, and what the county was seen to have of it.
@@ -55,8 +54,8 @@ struct Answer<'a> {
     at_ms: i64,
 }
 
-impl<V: Voices> Task<V> {
-    pub(crate) fn new(rooms: Rooms<V>, clock: Clock) -> Self {
+impl<V: Voices, S: Shows> Task<V, S> {
+    pub(crate) fn new(rooms: Rooms<V, S>, clock: Clock) -> Self {
         if let Err(error) = voice::unpack(rooms.sounds.folder()) {
             tracing::error!(alarm.error = %error, "the built-in voices cannot be unpacked: loudspeakers will not find them");
         }
