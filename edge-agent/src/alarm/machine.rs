@@ -64,8 +64,6 @@ pub(super) enum Input {
     InLedger { through: PressId },
     /// A person at the county has taken the alarm of this device.
     Taken { device: DeviceKey, by: String },
-    /// Nobody has it any more.
-    Reopened { device: DeviceKey },
     /// A person has closed it.
     Closed { device: DeviceKey },
     /// Time has passed.
@@ -125,11 +123,6 @@ impl Machine {
                 // Of a press before this program started, only the county knows.
                 let open = self.open.entry(device).or_insert_with(|| Open::known_to_the_county(now_ms));
                 open.taken_by = Some(by);
-            }
-            Input::Reopened { device } => {
-                if let Some(open) = self.open.get_mut(&device) {
-                    (open.taken_by, open.pressed_ms) = (None, now_ms);
-                }
             }
             Input::Closed { device } => {
                 if let Some(open) = self.open.remove(&device)
@@ -409,14 +402,10 @@ mod tests {
     }
 
     #[test]
-    fn what_a_person_gave_back_is_open_again() {
+    fn a_word_about_a_press_of_before_this_run_is_passed_on() {
         let mut machine = with_line();
         machine.handle(0, taken());
         assert_eq!(outcome(&mut machine), ["Taken { by: \"王主任\" }"], "though this program never saw the press");
-        machine.handle(5_000, Input::Reopened { device: button(1) });
-        assert_eq!(outcome(&mut machine), ["Sent"]);
-        machine.handle(5_000 + TAKEN_WITHIN_MS, Input::Tick);
-        assert_eq!(outcome(&mut machine), ["Nobody"]);
     }
 
     #[test]

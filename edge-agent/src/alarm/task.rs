@@ -189,6 +189,5 @@ fn heard(word: Word) -> Input {
     match state {
         AlarmState::Acknowledged => Input::Taken { device, by: by.to_string() },
         AlarmState::Closed => Input::Closed { device },
-        AlarmState::Open => Input::Reopened { device },
     }
 }

@@ -29,18 +29,17 @@ pub struct AlarmWord<'a> {
     pub at_ms: i64,
 }
 
-/// What was done about an alarm. On the wire a number.
+/// What was done about an alarm. On the wire a number; 3 is reserved, and refused: it once meant that an alarm is open again,
+/// which nobody can do to one. Whoever is not helped presses again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AlarmState {
     /// Somebody has it.
     Acknowledged,
     /// It is over.
     Closed,
-    /// It is open again, and nobody has it.
-    Open,
 }
 
-known_number!(AlarmState, "what was done about an alarm is 1 to 3", Acknowledged = 1, Closed = 2, Open = 3);
+known_number!(AlarmState, "what was done about an alarm is 1 or 2", Acknowledged = 1, Closed = 2);
 
 impl<'a> AlarmWord<'a> {
     /// The kind of an order with this body.
