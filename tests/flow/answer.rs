@@ -1,5 +1,5 @@
-//! Whoever presses is told the truth, by what becomes of the press at the county and with the line cut; and what was chosen for the
-//! place sounds, at once, even in the first moments of a gateway that was away.
+//! Whoever presses is told the truth, by what becomes of the press at the county and with the line cut; it is spoken where somebody
+//! chose that; and what was chosen for the place sounds, at once, even in the first moments of a gateway that was away.
 
 use std::path::Path;
 
@@ -7,10 +7,10 @@ use anyhow::{Context as _, Result, ensure};
 use rumqttc::{AsyncClient, Event, EventLoop, MqttOptions, Packet, PublishOptions, QoS};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
-use tongluo_protocols::configuration::{Configuration, ResponseKind};
+use tongluo_protocols::configuration::Configuration;
 use tongluo_tests::api::Api;
-use tongluo_tests::button::Press;
-use tongluo_tests::horn::Horn;
+use tongluo_tests::button::{LorawanButton, Press};
+use tongluo_tests::horn::{Horn, VOLUME_PERCENT, samples_of};
 use tongluo_tests::hub::HubPlan;
 use tongluo_tests::line::Line;
 use tongluo_tests::scene::{Folder, play};
@@ -21,6 +21,8 @@ use crate::house::{House, Store, VILLAGE, alarm_of, lorawan, zigbee};
 
 /// As short as a siren can be chosen to be told from another, so that the story need not wait long for its end.
 const SIREN_S: u32 = 2;
+/// Where the voices lie that gateways have from the beginning.
+const BUILT_IN_VOICES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../edge-agent/sounds");
 
 #[test]
 fn whoever_presses_is_told_the_truth_and_what_was_chosen_sounds() {
@@ -35,7 +37,8 @@ async fn story(folder: &Folder) -> Result<()> {
     let (mut village, mut lan) = house.village(folder, "village", VILLAGE).await?;
     let horn = Horn::enter(&house.api, folder.path(), &village, "horn-1").await?;
     let mut ear = Ear::open(&village).await?;
-    choose_siren(&house.api, &folder.path().join("village/gateway/configuration.cbor")).await?;
+    let gateway = folder.path().join("village/gateway");
+    choose(&house.api, &gateway, &zigbee().key(), json!({ "kind": "siren", "siren_s": SIREN_S })).await?;
 
     // A gateway that was away, and whose broker knows it still: a press sets the siren off from the first moment that it is back.
     village.gateway.kill()?;
@@ -76,21 +79,58 @@ async fn story(folder: &Folder) -> Result<()> {
     line.mend();
     ear.told(&lorawan().key(), "taken").await?;
     ensure!(sirens(&horn)? == 2, "each press of the pillar once, and the household's never");
+
+    // A household that asked for it hears each truth in a voice, once.
+    let button = LorawanButton { dev_eui: lorawan().dev_eui + 1, ..lorawan() };
+    lan.press(&button.press(Press::Single, 1)).await?;
+    ear.told(&button.key(), "sent").await?;
+    choose(&house.api, &gateway, &button.key(), json!({ "speaks": true })).await?;
+    lan.press(&button.press(Press::Single, 2)).await?;
+    ear.told(&button.key(), "sent").await?;
+    horn.wait_until_quiet(3).await?;
+    act(&house.api, &button.key(), "acknowledge").await?;
+    ear.told(&button.key(), "taken").await?;
+    horn.wait_until_quiet(4).await?;
+    ensure!(spoken(&horn, &gateway)?[2..] == ["sent", "taken"], "{:?}", spoken(&horn, &gateway)?);
     Ok(())
 }
 
-/// Has the Zigbee button set off a siren, as a technician chooses with the place; waits until the gateway follows that.
-async fn choose_siren(api: &Api, configuration: &Path) -> Result<()> {
+/// Has a button set something off, as a technician chooses with the place; waits until the gateway follows that.
+async fn choose(api: &Api, gateway: &Path, key: &str, response: Value) -> Result<()> {
     let devices = api.list("/api/v1/devices", "devices").await?;
-    let device = devices.iter().find(|device| device["key"] == zigbee().key()).context("the button is not known")?;
-    let chosen = json!({ "response": { "kind": "siren", "siren_s": SIREN_S } });
+    let device = devices.iter().find(|device| device["key"] == key).context("the button is not known")?;
+    let chosen = json!({ "response": response });
     api.patch(&format!("/api/v1/devices/{}", text(device, "id")?), chosen).await?;
     wait::until("the gateway to follow what was chosen", async || {
-        let followed = Configuration::parse(&std::fs::read(configuration)?)?;
-        let response = followed.response_of(&zigbee().key());
-        Ok(response.filter(|response| response.kind == ResponseKind::Siren && !followed.speakers.is_empty()).map(drop))
+        let followed = configuration(gateway)?;
+        let knows = followed.responses.iter().any(|response| response.device == key);
+        Ok((knows && !followed.speakers.is_empty()).then_some(()))
     })
     .await
+}
+
+/// What a gateway follows.
+fn configuration(gateway: &Path) -> Result<Configuration> {
+    Ok(Configuration::parse(&std::fs::read(gateway.join("configuration.cbor"))?)?)
+}
+
+/// Which of the voices each play was, sample by sample; those of the hub, and those that gateways have from the beginning.
+fn spoken(horn: &Horn, gateway: &Path) -> Result<Vec<&'static str>> {
+    let mut voices = Vec::new();
+    for name in ["sent", "taken", "nobody", "neighbours"] {
+        let built_in = Path::new(BUILT_IN_VOICES).join(format!("{name}.wav"));
+        let given =
+            configuration(gateway)?.sound(name).map(|sound| gateway.join("sounds").join(sound.content.to_string()));
+        for path in [Some(built_in), given].into_iter().flatten().filter(|path| path.exists()) {
+            let turned_down = |sample: i16| i16::try_from(i32::from(sample) * VOLUME_PERCENT / 100).expect("quieter");
+            voices.push((name, samples_of(&path)?.0.into_iter().map(turned_down).collect::<Vec<_>>()));
+        }
+    }
+    let heard = horn.heard()?.into_iter().map(|(play, _)| {
+        let (samples, _) = horn.samples(play)?;
+        Ok(voices.iter().find(|(_, voice)| *voice == samples).map_or("no voice", |(name, _)| *name))
+    });
+    heard.collect()
 }
 
 /// What a person does with the open alarm of a device.

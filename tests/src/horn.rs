@@ -12,6 +12,8 @@ use crate::devices::speaker::{Line, Speaker, SpeakerPlan, diary};
 use crate::village::{Village, text};
 use crate::wait;
 
+/// As loud as each may be.
+pub const VOLUME_PERCENT: i32 = 80;
 /// Samples a second of [`tone`].
 const RATE_HZ: u32 = 16_000;
 /// Tones of stories are this far apart, so that even a few milliseconds of one tell which it is. The lowest is the pitch of the
@@ -45,7 +47,8 @@ impl Horn {
         };
         let power = Some(Speaker::start(plan.clone())?);
         let form = json!({
-            "site_id": village.site_id, "name": serial, "kind": "mqtt", "device": serial, "key": key, "volume_percent": 80,
+            "site_id": village.site_id, "name": serial, "kind": "mqtt", "device": serial, "key": key,
+            "volume_percent": VOLUME_PERCENT,
         });
         let id = text(&api.post("/api/v1/speakers", form).await?, "id")?;
         let horn = Self { id, plan, power };
@@ -121,10 +124,7 @@ impl Horn {
     /// # Errors
     /// There is no such file.
     pub fn samples(&self, play: u64) -> Result<(Vec<i16>, u32)> {
-        let path = self.plan.folder.join(format!("{play}.wav"));
-        let wav = hound::WavReader::open(&path).with_context(|| format!("no {}", path.display()))?;
-        let rate_hz = wav.spec().sample_rate;
-        Ok((wav.into_samples::<i16>().collect::<Result<_, _>>()?, rate_hz))
+        samples_of(&self.plan.folder.join(format!("{play}.wav")))
     }
 
     /// Of each play that was heard which [`tone`] it was, by its pitch.
@@ -138,6 +138,16 @@ impl Horn {
         };
         self.heard()?.into_iter().map(pitch).collect()
     }
+}
+
+/// The samples of a WAV file, and how many there are a second.
+///
+/// # Errors
+/// There is no such file.
+pub fn samples_of(path: &Path) -> Result<(Vec<i16>, u32)> {
+    let wav = hound::WavReader::open(path).with_context(|| format!("no {}", path.display()))?;
+    let rate_hz = wav.spec().sample_rate;
+    Ok((wav.into_samples::<i16>().collect::<Result<_, _>>()?, rate_hz))
 }
 
 /// A WAV file of one pure tone.
