@@ -33,7 +33,7 @@ pub(crate) struct Bench<'a> {
     pub(crate) utc_ms: Option<i64>,
     /// For which regions the issuer may order; `None`: for all.
     pub(crate) regions: Option<&'a [String]>,
-    /// Whether a broadcast of this name was heard, or refused no chance to be, before.
+    /// Whether a broadcast of this name was heard before, or refused no chance to be, or stopped.
     pub(crate) known: bool,
 }
 
@@ -42,7 +42,7 @@ pub(crate) struct Bench<'a> {
 pub(crate) enum Refusal {
     /// Nobody has confirmed what time it is.
     ClockUnconfirmed,
-    /// A broadcast of this name was begun before.
+    /// A broadcast of this name was begun before, or stopped before it came.
     RepeatedBroadcast,
     /// It has no name.
     Unnamed,
@@ -121,7 +121,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ClockUnconfirmed => f.write_str("nobody has confirmed what time it is here"),
-            Self::RepeatedBroadcast => f.write_str("a broadcast of this name was begun before"),
+            Self::RepeatedBroadcast => f.write_str("a broadcast of this name was begun or stopped before"),
             Self::Unnamed => f.write_str("it has no name"),
             Self::Unbounded => f.write_str("it does not say how loud and how long it may be"),
             Self::UnknownClass(number) => write!(f, "its class {number} is unknown to this gateway"),

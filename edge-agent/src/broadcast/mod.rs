@@ -60,7 +60,7 @@ pub(crate) type Place = (StreamKey, Sequence);
 #[derive(Clone)]
 pub(crate) struct Broadcasts {
     asks: mpsc::Sender<Ask>,
-    /// Names of all broadcasts that were begun, or may be.
+    /// Names of all broadcasts that were begun, or may be; and of those that were stopped before they came.
     known: Arc<Mutex<HashSet<Arc<str>>>>,
 }
 
@@ -98,8 +98,12 @@ impl Broadcasts {
         self.ask(Ask::Begin(ordered, place)).await;
     }
 
-    /// Has a broadcast end, or all of them; the verdict is on disk.
+    /// Has a broadcast end, or all of them; the verdict is on disk. One that comes later than its stop, as it may from another
+    /// hub, is not begun.
     pub(crate) async fn stop(&self, name: Option<&str>, place: Place) {
+        if let Some(name) = name {
+            self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(name.into());
+        }
         self.ask(Ask::Stop(name.map(str::to_owned), place)).await;
     }
 

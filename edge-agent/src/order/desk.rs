@@ -20,7 +20,10 @@ use crate::journal::{Draft, Entry, Fact, Journal, OrderMemory, OrderState};
 
 /// Orders that wait until it is certain what time it is. More are refused.
 const HELD_MAX: usize = 64;
-/// So long they wait: several heartbeats, each of which asks for the time.
+/// Orders that wait until somebody says whose they are: as many as several hubs order of a village while a delegation is under
+/// way. More are refused.
+const HELD_UNKNOWN_MAX: usize = 16;
+/// So long they wait: several heartbeats, each of which asks for the time, and several attempts to send a batch.
 const HELD_MS_MAX: u64 = 120_000;
 
 /// The rooms that carry out orders.
@@ -43,10 +46,27 @@ pub(crate) struct Desk {
     rooms: Rooms,
     /// What earlier runs have not finished.
     unfinished: Vec<(StreamKey, Entry, OrderState)>,
-    /// What is judged once the time is certain, and since when it waits.
-    held: Vec<(StreamKey, Entry, u64)>,
+    /// What is judged once more is known.
+    held: Vec<Held>,
     /// Where each delegation's order stands: it is finished when another takes its place.
     delegations: Vec<(String, Place)>,
+}
+
+/// An order that waits.
+struct Held {
+    key: StreamKey,
+    entry: Entry,
+    look: Look,
+    /// Why it is refused if it waits for too long.
+    lacks: Refusal,
+}
+
+/// How an order came to be looked at.
+#[derive(Clone, Copy)]
+struct Look {
+    state: OrderState,
+    /// Since when it waits, or now.
+    since_ms: u64,
 }
 
 /// What there is to do for an order.
@@ -79,16 +99,21 @@ impl Desk {
 
     /// Takes up what earlier runs have left unfinished. Before anything new is taken.
     pub(crate) async fn resume(&mut self) {
+        let mut is_awaited = false;
         for (key, entry, state) in std::mem::take(&mut self.unfinished) {
-            self.take_in(key, &entry, state).await;
+            is_awaited |= self.take_one(key, &entry, self.look(state)).await;
         }
+        self.take_held(is_awaited).await;
     }
 
-    /// Takes in what has just been committed.
+    /// Takes in what has just been committed. What waits for some of it goes after all of it: it came earlier, and was ordered
+    /// later.
     pub(crate) async fn take(&mut self, key: StreamKey, entries: &[Entry]) {
+        let mut is_awaited = false;
         for entry in entries {
-            self.take_in(key, entry, OrderState::Waiting).await;
+            is_awaited |= self.take_one(key, entry, self.look(OrderState::Waiting)).await;
         }
+        self.take_held(is_awaited).await;
     }
 
     /// What the next heartbeat is to ask, if anything; and a look at the machine's clock.
@@ -102,34 +127,47 @@ impl Desk {
         })
     }
 
-    async fn take_in(&mut self, key: StreamKey, entry: &Entry, state: OrderState) {
-        let is_answered = self.take_one(key, entry, state).await;
-        if is_answered {
-            for (key, entry, _) in std::mem::take(&mut self.held) {
-                self.take_one(key, &entry, OrderState::Held).await;
+    /// Takes what waits once more, if something came that it may have waited for.
+    async fn take_held(&mut self, is_awaited: bool) {
+        if is_awaited {
+            for Held { key, entry, look, .. } in std::mem::take(&mut self.held) {
+                self.take_one(key, &entry, look).await;
             }
         }
     }
 
-    /// Takes in one; answers whether the time has just been confirmed by it.
-    async fn take_one(&mut self, key: StreamKey, entry: &Entry, state: OrderState) -> bool {
-        let arrived =
-            Arrived { kind: entry.kind, lane: key.lane, body: &entry.body, counted: state != OrderState::Waiting };
+    fn look(&self, state: OrderState) -> Look {
+        Look { state, since_ms: self.clock.mono_ms() }
+    }
+
+    /// Takes in one; answers whether others may have waited for it: it told the time, or whom to believe.
+    async fn take_one(&mut self, key: StreamKey, entry: &Entry, look: Look) -> bool {
+        let counted = look.state != OrderState::Waiting;
+        let arrived = Arrived { kind: entry.kind, lane: key.lane, body: &entry.body, counted };
         let region_code = self.rooms.following.region_code();
         // What was admitted was judged: whether it is still in time is its room's to know.
-        let utc_ms = self.time.utc_ms(self.clock.mono_ms()).filter(|_| state != OrderState::Admitted);
+        let utc_ms = self.time.utc_ms(self.clock.mono_ms()).filter(|_| look.state != OrderState::Admitted);
         let admitted = self.gate.admit(&region_code, utc_ms, arrived).map_err(Refusal::Gate).and_then(|order| {
-            let errand = self.errand((key, entry), &order, state)?;
+            let errand = self.errand((key, entry), &order, look.state)?;
             if self.gate.taken(&order) { Ok((order, errand)) } else { Err(gate::Refusal::TooManyIssuers.into()) }
         });
         match admitted {
-            Ok((order, errand)) => self.do_errand(key, entry, &order, errand, state).await,
-            Err(refusal) => {
-                let refused = self.refuse(key, entry, &refusal);
-                let _ = refused.await;
-                false
+            Ok((order, errand)) => return self.do_errand(key, entry, &order, errand, look).await,
+            // Nothing was believed of it, its counter neither: after a restart it is looked at as if it had just come.
+            Err(lacks) if self.may_be_told_whose(entry, &lacks) => {
+                self.held.push(Held { key, entry: entry.clone(), look, lacks });
             }
+            Err(refusal) => self.refuse(key, entry, &refusal).await,
         }
+        false
+    }
+
+    /// Whether the key of an order may still be told of: with two hubs, or one that was started anew, it may come in another
+    /// stream, and streams do not wait for one another.
+    fn may_be_told_whose(&self, entry: &Entry, refusal: &Refusal) -> bool {
+        let unknown = Refusal::Gate(gate::Refusal::UnknownIssuer);
+        let waiting = self.held.iter().filter(|held| held.lacks == unknown).count();
+        *refusal == unknown && matches!(entry.kind, Broadcast::KIND | Stop::KIND) && waiting < HELD_UNKNOWN_MAX
     }
 
     /// What an order asks, and of whom.
@@ -178,14 +216,14 @@ impl Desk {
         Ok(Errand::Hear(ordered(order, broadcast, content, speakers)))
     }
 
-    /// Has an order carried out that was admitted; answers whether the time has just been confirmed by it.
+    /// Has an order carried out that was admitted; answers whether others may have waited for it.
     async fn do_errand(
         &mut self,
         key: StreamKey,
         entry: &Entry,
         order: &Order<'_>,
         errand: Errand<'_>,
-        before: OrderState,
+        look: Look,
     ) -> bool {
         let place = (key, entry.sequence);
         let state = |state| Fact::Order(key, entry.sequence, state);
@@ -207,11 +245,12 @@ impl Desk {
                 let _ = self.journal.remember(state(OrderState::Done)).await;
                 return is_answered;
             }
-            Errand::Believe(delegation) => match self.gate.delegate(&delegation) {
+            Errand::Believe(delegation) => match self.gate.delegate(order.counter, &delegation) {
                 // It counts for as long as it is not finished, and is found again at each start.
                 Ok(()) => {
                     let _ = self.journal.remember(state(OrderState::Admitted)).await;
                     self.overtake(delegation.issuer, place);
+                    return true;
                 }
                 Err(refusal) => {
                     let _ = self.refuse(key, entry, &refusal.into()).await;
@@ -219,17 +258,19 @@ impl Desk {
             },
             Errand::Hold => {
                 let _ = self.journal.remember(state(OrderState::Held)).await;
-                self.held.push((key, entry.clone(), self.clock.mono_ms()));
+                let look = Look { state: OrderState::Held, ..look };
+                let lacks = broadcast::Refusal::ClockUnconfirmed.into();
+                self.held.push(Held { key, entry: entry.clone(), look, lacks });
             }
             Errand::Hear(ordered) => {
-                if before != OrderState::Admitted {
+                if look.state != OrderState::Admitted {
                     self.say(Some(&ordered.name), entry, Some(order), Ok(()), state(OrderState::Admitted)).await;
                 }
                 self.rooms.broadcasts.begin(ordered, place).await;
             }
             Errand::Silence(stop) => {
                 self.drop_held(stop.id).await;
-                if before != OrderState::Admitted {
+                if look.state != OrderState::Admitted {
                     self.say(stop.id, entry, Some(order), Ok(()), state(OrderState::Admitted)).await;
                 }
                 self.rooms.broadcasts.stop(stop.id, place).await;
@@ -272,20 +313,20 @@ impl Desk {
         self.delegations.push((issuer.to_owned(), place));
     }
 
-    /// Refuses what has waited too long for somebody to say what time it is.
+    /// Refuses what has waited too long for somebody to say what time it is, or whose it is.
     fn refuse_held(&mut self) {
         let now_ms = self.clock.mono_ms();
-        let tired = self.held.extract_if(.., |(.., since_ms)| now_ms.saturating_sub(*since_ms) > HELD_MS_MAX);
-        for (key, entry, _) in tired.collect::<Vec<_>>() {
-            drop(self.refuse(key, &entry, &broadcast::Refusal::ClockUnconfirmed.into()));
+        let tired = self.held.extract_if(.., |held| now_ms.saturating_sub(held.look.since_ms) > HELD_MS_MAX);
+        for held in tired.collect::<Vec<_>>() {
+            drop(self.refuse(held.key, &held.entry, &held.lacks));
         }
     }
 
     /// Refuses what waits and was stopped.
     async fn drop_held(&mut self, id: Option<&str>) {
         let meant = |entry: &Entry| id.is_none_or(|id| broadcast_of(entry).as_deref() == Some(id));
-        for (key, entry, _) in self.held.extract_if(.., |(_, entry, _)| meant(entry)).collect::<Vec<_>>() {
-            let _ = self.refuse(key, &entry, &broadcast::Refusal::Stopped.into()).await;
+        for held in self.held.extract_if(.., |held| meant(&held.entry)).collect::<Vec<_>>() {
+            self.refuse(held.key, &held.entry, &broadcast::Refusal::Stopped.into()).await;
         }
     }
 

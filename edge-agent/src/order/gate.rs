@@ -11,7 +11,7 @@ use base64ct::{Base64, Encoding as _};
 use ed25519_dalek::VerifyingKey;
 use tongluo_protocols::id::Lane;
 use tongluo_protocols::order::{
-    Algorithm, Broadcast, Class, Delegation, Floor, Order, ROOT, SignedOrder, Stop, Target, Unverified,
+    Algorithm, Body, Broadcast, Class, Delegation, Floor, Order, ROOT, SignedOrder, Stop, Target, Unverified,
 };
 
 /// Issuers whose counters are kept: the root's and those of its delegations, which are bounded by the hub's 31.
@@ -127,6 +127,8 @@ impl fmt::Display for Refusal {
 /// A key that the root has delegated to.
 #[derive(Clone, Debug)]
 struct Delegate {
+    /// The counter of the order that delegated.
+    counter: u64,
     key: VerifyingKey,
     regions: Vec<String>,
     classes: Vec<Class>,
@@ -178,7 +180,7 @@ impl Gate {
         if let Some(delegate) = delegate {
             delegate.allows(&order, region_code, utc_ms)?;
         }
-        let (counter, floor) = (order.counter, self.floor(order.issuer, order.lane));
+        let (counter, floor) = (order.counter, self.floor_of(&order));
         match utc_ms {
             _ if counter == floor && !arrived.counted => Err(Refusal::Repeated { counter }),
             _ if counter < floor && !arrived.counted => Err(Refusal::Overtaken { counter, floor }),
@@ -208,8 +210,8 @@ impl Gate {
         }
     }
 
-    /// Believes another key from now on, in the place of the one of that name.
-    pub(crate) fn delegate(&mut self, delegation: &Delegation<'_>) -> Result<(), Refusal> {
+    /// Believes another key from now on, in the place of the one of that name. `counter` is that of the order which says so.
+    pub(crate) fn delegate(&mut self, counter: u64, delegation: &Delegation<'_>) -> Result<(), Refusal> {
         const WHAT: &str = "a delegation";
         if delegation.algorithm != Algorithm::Ed25519.number() {
             return Err(Refusal::Unverified(Unverified::Algorithm(Algorithm::from_number(delegation.algorithm))));
@@ -223,6 +225,7 @@ impl Gate {
             return Err(Refusal::TooManyIssuers);
         }
         let delegate = Delegate {
+            counter,
             key,
             regions: delegation.regions.iter().filter(|code| !code.is_empty()).map(str::to_owned).collect(),
             classes: delegation.classes.iter().collect(),
@@ -237,8 +240,14 @@ impl Gate {
         self.delegates.get(issuer).map(|delegate| delegate.regions.as_slice())
     }
 
-    fn floor(&self, issuer: &str, lane: Lane) -> u64 {
-        self.floors.get(&(issuer.to_owned(), lane)).copied().unwrap_or(0)
+    /// What an order's counter must be greater than. A delegation's is that of the one before it under the same name: streams
+    /// of two hubs do not wait for one another, and a key that was not heard of because a later order of the root's was faster
+    /// would silence its village.
+    fn floor_of(&self, order: &Order<'_>) -> u64 {
+        if let Ok(Body::Delegation(delegation)) = order.body() {
+            return self.delegates.get(delegation.issuer).map_or(0, |delegate| delegate.counter);
+        }
+        self.floors.get(&(order.issuer.to_owned(), order.lane)).copied().unwrap_or(0)
     }
 }
 
@@ -270,7 +279,7 @@ impl Delegate {
 #[cfg(test)]
 pub(crate) mod tests {
     use ed25519_dalek::SigningKey;
-    use tongluo_protocols::order::{ORDER_BYTES_MAX, Target, Targets};
+    use tongluo_protocols::order::{List, ORDER_BYTES_MAX, Target, Targets};
 
     use super::*;
 
@@ -368,6 +377,46 @@ pub(crate) mod tests {
         let order = gate.admit("", Some(NOW_MS), arrived).unwrap();
         assert!(gate.taken(&order));
         assert_eq!(gate.admit("", Some(NOW_MS), arrived), Err(Refusal::Repeated { counter: 101 }));
+    }
+
+    fn delegation(counter: u64, not_after_ms: i64) -> Vec<u8> {
+        let delegation = Delegation {
+            issuer: "village",
+            algorithm: Algorithm::Ed25519.number(),
+            key: key().verifying_key().to_bytes(),
+            regions: List::new(&["411728102201"]),
+            classes: List::new(&[Class::Daily]),
+            not_before_ms: 0,
+            not_after_ms,
+        };
+        let (mut body, mut buffer) = ([0; 256], [0; ORDER_BYTES_MAX]);
+        let length = delegation.emit(&mut body).unwrap();
+        let order = Order { kind: Delegation::KIND, counter, body: &body[..length], ..fine() };
+        let length = order.sign(&key(), &mut buffer).unwrap();
+        buffer[..length].to_vec()
+    }
+
+    #[test]
+    fn a_delegation_is_overtaken_by_a_later_one_of_its_name_and_by_nothing_else() {
+        let mut gate = gate();
+        let mut believe = |counter, not_after_ms| {
+            let body = delegation(counter, not_after_ms);
+            let arrived = Arrived { kind: Delegation::KIND, lane: Lane::Routine, body: &body, counted: false };
+            let order = gate.admit("411728102201", Some(NOW_MS), arrived)?;
+            let Ok(Body::Delegation(delegation)) = order.body() else { panic!("{order:?}") };
+            gate.delegate(order.counter, &delegation)?;
+            assert!(gate.taken(&order));
+            Ok(())
+        };
+        assert_eq!(believe(7, NOW_MS), Ok(()), "though the root has ordered up to 100");
+        assert_eq!(believe(7, NOW_MS), Err(Refusal::Repeated { counter: 7 }));
+        assert_eq!(believe(9, NOW_MS - 1), Ok(()), "withdrawn");
+        assert_eq!(believe(8, NOW_MS), Err(Refusal::Overtaken { counter: 8, floor: 9 }), "and not to be had back");
+        assert_eq!(
+            gate.floors[&(ROOT.to_owned(), Lane::Routine)],
+            100,
+            "what the root ordered otherwise stays ordered"
+        );
     }
 
     #[test]

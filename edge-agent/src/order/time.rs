@@ -4,6 +4,11 @@
 //! old order new. So the gateway asks: it draws a number, puts it into its heartbeats, and only the hub's signed answer with
 //! that number confirms the time; monotonic time carries it on from there. The answer was signed between the question and its
 //! arrival, so it is believed to half of that, and not at all if that took too long.
+//!
+//! Nothing of it outlives the program. A gateway that starts while the line is cut does not know the time, and what may be heard
+//! only at a certain time waits. A battery clock that agreed when it was last asked would be good enough for programmes that are stored
+//! here, and for nothing else; there are none. With them, the last confirmed time goes to disk beside what the machine's clock
+//! said then: a clock that says less than that has stepped back or stood still, and serves nothing either.
 
 use tongluo_protocols::order::{ClockAnswer, Nonce};
 

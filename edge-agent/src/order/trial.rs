@@ -36,7 +36,7 @@ impl Trial {
     fn take(&mut self, arrived: Arrived<'_>, utc_ms: Option<i64>) -> Result<(), Refusal> {
         let order = self.gate.admit(&self.configuration.region_code, utc_ms, arrived)?;
         match order.body().map_err(super::gate::Refusal::Unreadable)? {
-            Body::Delegation(delegation) => self.gate.delegate(&delegation)?,
+            Body::Delegation(delegation) => self.gate.delegate(order.counter, &delegation)?,
             Body::Broadcast(broadcast) => {
                 let regions = self.gate.regions_of(order.issuer);
                 judge(&order, &broadcast, Bench { configuration: &self.configuration, utc_ms, regions, known: false })?;

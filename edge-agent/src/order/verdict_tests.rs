@@ -42,7 +42,7 @@ fn gate() -> Gate {
             not_before_ms: NOON_MS - 1_000_000,
             not_after_ms: NOON_MS + 1_000_000,
         };
-        gate.delegate(&delegation).unwrap();
+        gate.delegate(1, &delegation).unwrap();
     }
     gate
 }
@@ -400,17 +400,17 @@ fn a_delegation_that_is_no_key_or_claims_the_roots_name_is_refused() {
         not_before_ms: 0,
         not_after_ms: 1,
     };
-    assert!(gate.delegate(&Delegation { issuer: ROOT, ..fine }).is_err());
-    assert!(gate.delegate(&Delegation { issuer: "", ..fine }).is_err());
-    assert!(gate.delegate(&Delegation { algorithm: -7, ..fine }).is_err());
-    assert_eq!(gate.delegate(&fine), Ok(()));
+    assert!(gate.delegate(1, &Delegation { issuer: ROOT, ..fine }).is_err());
+    assert!(gate.delegate(1, &Delegation { issuer: "", ..fine }).is_err());
+    assert!(gate.delegate(1, &Delegation { algorithm: -7, ..fine }).is_err());
+    assert_eq!(gate.delegate(1, &fine), Ok(()));
     let mut taken = 4;
     while taken < 31 {
-        gate.delegate(&Delegation { issuer: &format!("v{taken}"), ..fine }).unwrap();
+        gate.delegate(1, &Delegation { issuer: &format!("v{taken}"), ..fine }).unwrap();
         taken += 1;
     }
-    assert!(gate.delegate(&Delegation { issuer: "one too many", ..fine }).is_err());
-    assert_eq!(gate.delegate(&Delegation { not_after_ms: 0, ..fine }), Ok(()), "one that is known can be replaced");
+    assert!(gate.delegate(1, &Delegation { issuer: "one too many", ..fine }).is_err());
+    assert_eq!(gate.delegate(1, &Delegation { not_after_ms: 0, ..fine }), Ok(()), "one that is known can be replaced");
 }
 
 /// Every byte, every bit.

@@ -1,6 +1,6 @@
 //! An order all the way to the sound card: the real gateway starts the real `tongluo-line-out`, which plays through ALSA's file
 //! plug-in. The relay is a named pipe: whoever switches it waits until somebody looks, so that the order of things is
-//! certain on the slowest machine.
+//! certain on the slowest machine. The order comes by the most awkward way there is: from two hubs at once.
 
 use std::fs::{File, OpenOptions};
 use std::io::Read as _;
@@ -15,16 +15,20 @@ use tongluo_edge::clock::Clock;
 use tongluo_protocols::configuration::{Configuration, Night, Speaker, SpeakerKind};
 use tongluo_protocols::event::{Event, PlayState};
 use tongluo_protocols::id::{BootId, ContentId, Epoch, Lane, StreamKey};
-use tongluo_protocols::link::{BATCH_BYTES_MAX, BatchWriter, EntryView};
+use tongluo_protocols::link::{Ack, BATCH_BYTES_MAX, BatchWriter, EntryView};
 use tongluo_protocols::order::{
-    Broadcast, Class, ClockAnswer, Interrupted, List, ORDER_BYTES_MAX, Order, Priority, ROOT, Sound, Target, Targets,
+    Algorithm, Broadcast, Class, ClockAnswer, Delegation, Interrupted, List, Nonce, ORDER_BYTES_MAX, Order, Priority,
+    ROOT, Sound, Stop, Target, Targets,
 };
 
-use crate::support::hub::{Hub, ORDER_SEED, SITE};
+use crate::support::hub::{Held, Hub, ORDER_SEED, SITE};
 use crate::support::until;
 use crate::{Scene, on_one_thread};
 
 const REGION: &str = "411728102201";
+/// The village's key, and its name.
+const VILLAGE_KEY: &str = "411728102201-a";
+const VILLAGE_SEED: [u8; 32] = [9; 32];
 /// Noon in the village.
 const NOON_MS: i64 = 1_795_363_200_000 + 12 * 3_600_000;
 const RATE_HZ: u32 = 16_000;
@@ -85,50 +89,94 @@ impl Look {
     }
 }
 
-/// Orders of the hub's, one after the other in one stream.
+/// Who orders: the issuer's name, its key, and the order's counter.
+struct Signer<'a>(&'a str, [u8; 32], u64);
+
+/// One hub's orders, one after the other in its stream.
 struct Ordering {
+    epoch: Epoch,
     sequence: u64,
 }
 
 impl Ordering {
-    fn send(&mut self, hub: &Hub, kind: u16, sound: Option<Sound>, content: Option<ContentId>, body: &[u8]) {
+    fn of(hub: u64) -> Self {
+        Self { epoch: Epoch::from_random(hub), sequence: 0 }
+    }
+
+    fn send(
+        &mut self,
+        hub: &Hub,
+        Signer(issuer, seed, counter): Signer<'_>,
+        kind: u16,
+        heard: Option<(Sound, ContentId)>,
+        body: &[u8],
+    ) {
         self.sequence += 1;
         let targets = [Target::Site(SITE)];
         let order = Order {
             kind,
-            issuer: ROOT,
+            issuer,
             lane: Lane::Urgent,
-            counter: self.sequence,
+            counter,
             not_before_ms: NOON_MS - 60_000,
             not_after_ms: NOON_MS + 900_000,
             targets: Targets::new(&targets),
-            sound,
-            content,
+            sound: heard.map(|(sound, _)| sound),
+            content: heard.map(|(_, content)| content),
             body,
         };
         let mut signed = [0; ORDER_BYTES_MAX];
-        let length = order.sign(&SigningKey::from_bytes(&ORDER_SEED), &mut signed).unwrap();
+        let length = order.sign(&SigningKey::from_bytes(&seed), &mut signed).unwrap();
         let (mut buffer, boot_id) = (vec![0; BATCH_BYTES_MAX], BootId::from_random(1));
-        let key = StreamKey { lane: Lane::Urgent, epoch: Epoch::from_random(78) };
-        let mut batch = BatchWriter::new(&mut buffer, key, 1, self.sequence).unwrap();
+        let mut batch = BatchWriter::new(&mut buffer, self.key(), 1, self.sequence).unwrap();
         let entry =
             EntryView { sequence: self.sequence, boot_id, wall_ms: 1, mono_ms: 1, kind, body: &signed[..length] };
         assert!(batch.push(&entry).unwrap());
         hub.send_down(batch.finish());
     }
 
-    async fn tell_the_time(&mut self, hub: &Hub) {
-        until("the gateway to ask for the time", || hub.ledger.borrow().question.is_some()).await;
-        let nonce = hub.ledger.borrow().question.unwrap();
+    const fn key(&self) -> StreamKey {
+        StreamKey { lane: Lane::Urgent, epoch: self.epoch }
+    }
+
+    /// Waits until the gateway has all of it on disk.
+    async fn until_taken(&self, hub: &Hub) {
+        let (key, committed) = (self.key(), self.sequence);
+        let is_it = |ack: &Ack| ack.key == key && ack.committed >= committed;
+        until("the gateway to take an order", || hub.ledger.borrow().down_acks.iter().any(is_it)).await;
+    }
+
+    fn tell_the_time(&mut self, hub: &Hub, counter: u64, nonce: Nonce) {
         let answer = ClockAnswer { nonce, site: SITE, utc_ms: NOON_MS, floors: List::new(&[]) };
         let mut body = [0; ClockAnswer::BYTES_MAX];
         let length = answer.emit(&mut body).unwrap();
-        self.send(hub, ClockAnswer::KIND, None, None, &body[..length]);
+        self.send(hub, Signer(ROOT, ORDER_SEED, counter), ClockAnswer::KIND, None, &body[..length]);
     }
 
-    fn have_heard(&mut self, hub: &Hub, content: ContentId, bytes: usize) {
+    fn delegate(&mut self, hub: &Hub, counter: u64) {
+        let delegation = Delegation {
+            issuer: VILLAGE_KEY,
+            algorithm: Algorithm::Ed25519.number(),
+            key: SigningKey::from_bytes(&VILLAGE_SEED).verifying_key().to_bytes(),
+            regions: List::new(&[REGION]),
+            classes: List::new(&[Class::Daily]),
+            not_before_ms: NOON_MS - 60_000,
+            not_after_ms: NOON_MS + 900_000,
+        };
+        let mut body = [0; ORDER_BYTES_MAX];
+        let length = delegation.emit(&mut body).unwrap();
+        self.send(hub, Signer(ROOT, ORDER_SEED, counter), Delegation::KIND, None, &body[..length]);
+    }
+
+    fn stop(&mut self, hub: &Hub, counter: u64, id: &str) {
+        let mut body = [0; 64];
+        let length = Stop { id: Some(id) }.emit(&mut body).unwrap();
+        self.send(hub, Signer(ROOT, ORDER_SEED, counter), Stop::KIND, None, &body[..length]);
+    }
+
+    fn have_heard(&mut self, hub: &Hub, counter: u64, id: &str, content: ContentId, bytes: usize) {
         let broadcast = Broadcast {
-            id: "b1",
+            id,
             media_type: "audio/wav",
             bytes: u64::try_from(bytes).unwrap(),
             speakers: List::new(&["yard"]),
@@ -145,7 +193,8 @@ impl Ordering {
         let mut body = [0; ORDER_BYTES_MAX];
         let length = broadcast.emit(&mut body).unwrap();
         let loud = Sound { class: Class::Daily, level: 0, longest_ms: SOUND_MS, volume_percent_max: VOLUME_PERCENT };
-        self.send(hub, Broadcast::KIND, Some(loud), Some(content), &body[..length]);
+        let signer = Signer(VILLAGE_KEY, VILLAGE_SEED, counter);
+        self.send(hub, signer, Broadcast::KIND, Some((loud, content)), &body[..length]);
     }
 }
 
@@ -197,6 +246,21 @@ fn told(hub: &Hub) -> Option<(String, u32)> {
     })
 }
 
+/// What the gateway said of each order to have something heard.
+fn verdicts(hub: &Hub) -> Vec<String> {
+    let ledger = hub.ledger.borrow();
+    let verdict = |held: &Held| match Event::parse(held.kind, &held.body) {
+        Ok(Event::Verdict(verdict)) if verdict.kind == Broadcast::KIND => {
+            Some(format!("{} {}", verdict.broadcast?, verdict.verdict))
+        }
+        _ => None,
+    };
+    let mut verdicts: Vec<String> = ledger.entries.iter().filter_map(verdict).collect();
+    // They come in lanes of their own.
+    verdicts.sort();
+    verdicts
+}
+
 #[test]
 fn an_order_is_heard_at_the_sound_card_after_its_amplifier_has_warmed_up() {
     on_one_thread(async {
@@ -208,9 +272,19 @@ fn an_order_is_heard_at_the_sound_card_after_its_amplifier_has_warmed_up() {
         // The card is tried before anything is played on it; what a former run may have left on is switched off.
         Look::at(&relay).until_switched("00").await;
 
-        let mut ordering = Ordering { sequence: 0 };
-        ordering.tell_the_time(&scene.hub).await;
-        ordering.have_heard(&scene.hub, content, wav.len());
+        // Two hubs order, each in its own stream, and the second's is faster: the village's key orders before anybody has said
+        // whose it is, and something else of the root's overtakes the order that does.
+        let (mut first, mut second) = (Ordering::of(78), Ordering::of(79));
+        until("the gateway to ask for the time", || scene.hub.ledger.borrow().question.is_some()).await;
+        let nonce = scene.hub.ledger.borrow().question.unwrap();
+        second.have_heard(&scene.hub, 1, "b1", content, wav.len());
+        second.have_heard(&scene.hub, 1, "b1", content, wav.len());
+        second.tell_the_time(&scene.hub, 3, nonce);
+        // And what was stopped by the one hub comes from the other after that.
+        second.stop(&scene.hub, 4, "b0");
+        second.until_taken(&scene.hub).await;
+        first.delegate(&scene.hub, 2);
+        first.have_heard(&scene.hub, 2, "b0", content, wav.len());
         let clock = Clock::start();
         let mut look = Look::at(&relay);
         look.until_switched("1").await;
@@ -220,6 +294,9 @@ fn an_order_is_heard_at_the_sound_card_after_its_amplifier_has_warmed_up() {
 
         until("the last word", || told(&scene.hub).is_some()).await;
         assert_eq!(told(&scene.hub), Some((PlayState::Played.name().to_owned(), SOUND_MS)));
+        until("all verdicts", || verdicts(&scene.hub).len() == 3).await;
+        // What came twice while it waited is obeyed once, and what was stopped before it came is not.
+        assert_eq!(verdicts(&scene.hub), ["b0 repeated_broadcast", "b1 obeyed", "b1 repeated"]);
         let quieter: Vec<i16> = sound().iter().map(|sample| sample / 2).collect();
         assert_eq!(played(&tape), quieter, "the same sound, at half its level, and nothing else");
     });
