@@ -21,7 +21,7 @@ mod voice;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
-use tongluo_protocols::id::DeviceKey;
+use tongluo_protocols::id::{DeviceKey, PressId};
 use tongluo_protocols::order::{AlarmState, AlarmWord};
 
 use crate::field::Teller;
@@ -80,6 +80,8 @@ impl Shows for Teller {
 #[derive(Clone, Debug)]
 struct Word {
     device: DeviceKey,
+    /// The last press that the county had of it.
+    press: Option<PressId>,
     state: AlarmState,
     by: Arc<str>,
 }
@@ -98,7 +100,7 @@ impl Words {
     /// Tells the presser what a person did; the order was admitted.
     pub(crate) fn pass(&self, word: &AlarmWord<'_>) {
         let by = word.by.unwrap_or_default().into();
-        let word = Word { device: word.device, state: word.state, by };
+        let word = Word { device: word.device, press: word.press, state: word.state, by };
         if self.0.try_send(word).is_err() {
             tracing::error!("a person's word does not reach the presser: too many wait");
         }

@@ -185,9 +185,9 @@ impl<V: Voices, S: Shows> Task<V, S> {
 }
 
 fn heard(word: Word) -> Input {
-    let Word { device, state, by } = word;
+    let Word { device, press, state, by } = word;
     match state {
         AlarmState::Acknowledged => Input::Taken { device, by: by.to_string() },
-        AlarmState::Closed => Input::Closed { device },
+        AlarmState::Closed => Input::Closed { device, press },
     }
 }

@@ -15,7 +15,7 @@ pub struct AlarmWord<'a> {
     /// The device that was pressed.
     #[n(1)]
     pub device: DeviceKey,
-    /// The last press that the person saw. `None`: the alarm as a whole.
+    /// The last press of the alarm that the county had then; what was pressed after it is another matter. `None`: not said.
     #[n(2)]
     pub press: Option<PressId>,
     /// What was done.

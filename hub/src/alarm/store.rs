@@ -2,6 +2,7 @@
 
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
+use tongluo_protocols::id::PressId;
 
 use super::HeardPress;
 use super::machine::{AlarmKind, AlarmState, CloseReason, Closing, Course, LineKind, Press};
@@ -260,6 +261,19 @@ pub(super) async fn was_said_last(
             .fetch_optional(connection)
             .await?;
     Ok(last.is_some_and(|(said, by)| said == what.name() && by.as_deref() == Some(actor)))
+}
+
+/// The last press of an alarm, by its id at the gateway; `None` if that is not one.
+pub(super) async fn last_press(connection: &mut AnyConnection, alarm: &Alarm) -> Result<Option<PressId>, sqlx::Error> {
+    // Of one batch the greatest sequence, which is text here: the longer number is the greater.
+    let last: Option<String> = sqlx::query_scalar(
+        "select press_id from press where alarm_id = $1 \
+         order by received_ms desc, length(press_id) desc, press_id desc limit 1",
+    )
+    .bind(alarm.id.as_str())
+    .fetch_optional(connection)
+    .await?;
+    Ok(last.and_then(|last| last.parse().ok()))
 }
 
 /// Saves an alarm that a person changed, with the lines of its story.

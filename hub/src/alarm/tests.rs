@@ -176,6 +176,8 @@ impl Desk {
             let order = SignedOrder::parse(body).unwrap().verify(&key).unwrap();
             assert_eq!(order.lane, Lane::Urgent);
             let Ok(Body::AlarmWord(word)) = order.body() else { panic!("{:?}", order.body()) };
+            let last = format!("{:016x}-10", 1);
+            assert_eq!(word.press.map(|press| press.to_string()), Some(last), "what is closed is known");
             (word.device.to_string(), word.state, word.by.map(str::to_owned))
         };
         bodies.iter().map(read).collect()
@@ -194,7 +196,7 @@ async fn whoever_pressed_is_told_of_each_persons_act_and_of_nothing_else() {
         let site = add_site(&store, "site1").await;
         let button = "zigbee:0x00158d0001a2b3c4";
         let unread = HeardPress { kind: AlarmKind::Unknown, ..press(&site, "unknown:zigbee2mqtt", 2) };
-        take(&store, 2_000, &[press(&site, button, 1), unread]).await;
+        take(&store, 2_000, &[press(&site, button, 9), unread, press(&site, button, 10)]).await;
         let alarms = open(&store).await;
         let alarm = alarms.iter().find(|alarm| alarm.source == button).unwrap();
         let desk = Desk::new(&store).await;
@@ -218,7 +220,7 @@ async fn whoever_pressed_is_told_of_each_persons_act_and_of_nothing_else() {
             .iter()
             .map(|line| json!(line.what).as_str().unwrap().to_owned())
             .collect();
-        assert_eq!(lines, ["raised", "acknowledged", "going", "arrived", "closed"]);
+        assert_eq!(lines, ["raised", "pressed", "acknowledged", "going", "arrived", "closed"]);
         drop(connection);
 
         let nobodys = alarms.iter().find(|alarm| alarm.source != button).unwrap();

@@ -8,7 +8,7 @@ use tongluo_protocols::id::{DeviceKey, Lane};
 use tongluo_protocols::order::{AlarmState as Told, AlarmWord, NAME_BYTES_MAX};
 
 use super::machine::{AlarmKind, LineKind};
-use super::store::Alarm;
+use super::store::{self, Alarm};
 use crate::order::{NewOrder, Orders};
 
 /// How long the word is still news. A press is answered within seconds or not at all; after an hour of a cut line whoever
@@ -31,7 +31,8 @@ pub(super) async fn order(
     let Some(device) = alarm.source.parse::<DeviceKey>().ok().filter(|_| alarm.kind == AlarmKind::Sos) else {
         return Ok(());
     };
-    let word = AlarmWord { device, press: None, state, by: Some(shortened(by)), at_ms: now_ms };
+    let press = store::last_press(connection, alarm).await?;
+    let word = AlarmWord { device, press, state, by: Some(shortened(by)), at_ms: now_ms };
     let mut body = [0; WORD_BYTES_MAX];
     let length = word.emit(&mut body).expect("a key and a shortened name fit");
     let order = NewOrder {
