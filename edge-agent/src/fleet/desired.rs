@@ -60,6 +60,13 @@ pub(crate) struct Following {
 }
 
 impl Following {
+    /// Nobody fetches what is wanted here.
+    #[cfg(test)]
+    pub(crate) fn of(configuration: Configuration, journal: Journal) -> Self {
+        let present = watch::channel(Arc::new(configuration)).1;
+        Self { journal, wanted: Rc::default(), changed: Rc::default(), present }
+    }
+
     /// Has a configuration followed from now on. One that was wanted before is overtaken, and so finished.
     pub(crate) fn want(&self, wanted: Wanted) {
         if let Some(overtaken) = self.wanted.borrow_mut().replace(wanted) {

@@ -412,3 +412,7 @@ fn draft(lane: Lane, event: &Event<'_>, facts: Vec<Fact>) -> Draft {
 pub(crate) fn confirmed_time() -> (watch::Sender<Option<Confirmed>>, ConfirmedTime) {
     watch::channel(None)
 }
+
+#[cfg(test)]
+#[path = "desk_tests.rs"]
+mod tests;
