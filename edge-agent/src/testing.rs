@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use tongluo_protocols::configuration::{Speaker, SpeakerKind};
+
 /// A directory that goes away with its owner.
 pub(crate) struct TempDir(PathBuf);
 
@@ -23,5 +25,18 @@ impl TempDir {
 impl Drop for TempDir {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A loudspeaker of ours, by its id.
+pub(crate) fn speaker(id: &str) -> Speaker {
+    Speaker {
+        id: id.to_owned(),
+        name: "村口".to_owned(),
+        kind: SpeakerKind::Mqtt,
+        device: id.to_owned(),
+        key: None,
+        volume_percent: 80,
+        warm_up_ms: 0,
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
-use tongluo_protocols::configuration::{Configuration, Response, ResponseKind, Speaker, SpeakerKind};
+use tongluo_protocols::configuration::{Configuration, Response, ResponseKind};
 use tongluo_protocols::event::{Event, Family, Press, Trigger};
 use tongluo_protocols::id::{DeviceKey, Lane, PressId, StreamKey};
 use tongluo_protocols::order::{AlarmState, AlarmWord};
@@ -19,7 +19,7 @@ use crate::config::JournalConfig;
 use crate::event_body;
 use crate::journal::{Draft, Journal, Opened};
 use crate::speaker::{Busy, Play, Sounds};
-use crate::testing::TempDir;
+use crate::testing::{TempDir, speaker};
 
 /// How long a busy machine may take for what needs no time here.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -74,15 +74,6 @@ impl Voices for Ears {
 }
 
 fn configuration() -> Configuration {
-    let yard = Speaker {
-        id: "yard".to_owned(),
-        name: "大院".to_owned(),
-        kind: SpeakerKind::Mqtt,
-        device: "yard".to_owned(),
-        key: None,
-        volume_percent: 80,
-        warm_up_ms: 0,
-    };
     let response = |button, speaks| Response {
         device: DeviceKey::zigbee(button).as_str().to_owned(),
         kind: ResponseKind::Silent,
@@ -91,7 +82,7 @@ fn configuration() -> Configuration {
         siren_s: 0,
     };
     let responses = vec![response(SPEAKING, true), response(HOUSEHOLD, false)];
-    Configuration { speakers: vec![yard], responses, ..Configuration::default() }
+    Configuration { speakers: vec![speaker("yard")], responses, ..Configuration::default() }
 }
 
 /// A village whose alarms are answered.

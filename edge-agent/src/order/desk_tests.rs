@@ -5,7 +5,7 @@ use std::path::Path;
 use base64ct::{Base64, Encoding as _};
 use ed25519_dalek::SigningKey;
 use tokio::task::LocalSet;
-use tongluo_protocols::configuration::{Configuration, Speaker, SpeakerKind};
+use tongluo_protocols::configuration::Configuration;
 use tongluo_protocols::id::{BootId, Epoch};
 use tongluo_protocols::order::{
     Algorithm, Class, Interrupted, List, ORDER_BYTES_MAX, Priority, ROOT, Sound, Target, Targets,
@@ -15,7 +15,7 @@ use super::*;
 use crate::clock::testing::Course;
 use crate::config::JournalConfig;
 use crate::journal::{Opened, Received};
-use crate::testing::TempDir;
+use crate::testing::{TempDir, speaker};
 
 /// Noon in the village.
 const NOON_MS: i64 = 1_795_363_200_000 + 12 * 3_600_000;
@@ -48,16 +48,7 @@ fn identity() -> Identity {
 }
 
 fn configuration() -> Configuration {
-    let speaker = Speaker {
-        id: "yard".to_owned(),
-        name: "大院".to_owned(),
-        kind: SpeakerKind::Mqtt,
-        device: "yard".to_owned(),
-        key: None,
-        volume_percent: 80,
-        warm_up_ms: 0,
-    };
-    Configuration { region_code: REGION.to_owned(), speakers: vec![speaker], ..Configuration::default() }
+    Configuration { region_code: REGION.to_owned(), speakers: vec![speaker("yard")], ..Configuration::default() }
 }
 
 /// One run of a gateway, and what its hub sends in two streams.

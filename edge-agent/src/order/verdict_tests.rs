@@ -3,7 +3,7 @@
 use base64ct::{Base64, Encoding as _};
 use ed25519_dalek::SigningKey;
 use proptest::prelude::*;
-use tongluo_protocols::configuration::{Configuration, Speaker, SpeakerKind};
+use tongluo_protocols::configuration::Configuration;
 use tongluo_protocols::id::{ContentId, Lane};
 use tongluo_protocols::order::{
     Algorithm, Body, Broadcast, Class, Delegation, Interrupted, List, ORDER_BYTES_MAX, Order, Priority, ROOT, Sign,
@@ -13,6 +13,7 @@ use tongluo_protocols::order::{
 use super::Refusal;
 use super::gate::{Arrived, Gate};
 use crate::broadcast::{Bench, judge};
+use crate::testing::speaker;
 
 /// Noon in the village.
 const NOON_MS: i64 = 1_795_363_200_000 + 12 * 3_600_000;
@@ -48,15 +49,6 @@ fn gate() -> Gate {
 }
 
 fn configuration() -> Configuration {
-    let speaker = |id: &str| Speaker {
-        id: id.to_owned(),
-        name: "村口".to_owned(),
-        kind: SpeakerKind::Mqtt,
-        device: id.to_owned(),
-        key: None,
-        volume_percent: 80,
-        warm_up_ms: 0,
-    };
     Configuration {
         region_code: HERE.to_owned(),
         speakers: vec![speaker("sp1"), speaker("sp2")],
