@@ -1,13 +1,16 @@
 #!/usr/bin/python3
 """The demo's cameras: GStreamer's own RTSP server, playing files of access units again and again, without encoding.
 
-Reads one JSON document from standard input: {"port", "username", "password", "streams": [{"path", "video", "list",
-"frames_per_s"}]}, says "listening" when it does, and ends when it is told to. A stream that nobody watches costs nothing.
+Reads one JSON document from standard input: {"port", "username", "password", "sound": {"rate_hz", "piece_samples"}, "streams":
+[{"path", "video", "list", "frames_per_s", "sound"}]}, says "listening" when it does, and ends when it is told to. A stream's "sound"
+is a file of AAC with ADTS headers, or null for a camera without a microphone. A stream that nobody watches costs nothing.
 """
 
 import json
 import sys
 import time
+from fractions import Fraction
+from math import ceil
 
 import gi
 
@@ -42,25 +45,31 @@ class File:
             self.keys.append(any(code in unit[:64] for code in (b"\0\0\1\x67", b"\0\0\1\x27")))
 
 
-class Player:
-    """Feeds one pipeline by the wall clock, from a keyframe on, until it is torn down."""
+class Sound:
+    """Pieces of AAC in memory, each behind its ADTS header."""
 
-    def __init__(self, file, frames_per_s, source):
-        self.file, self.frames_per_s, self.source = file, frames_per_s, source
-        self.next = self.unit_now() + 1
-        while not file.keys[self.next % len(file.units)]:
-            self.next -= 1
-        self.first = self.next
+    def __init__(self, path, rate_hz, piece_samples):
+        with open(path, "rb") as file:
+            stream = file.read()
+        self.rate_hz, self.piece_samples, self.units, start = rate_hz, piece_samples, [], 0
+        while start < len(stream):
+            size = (stream[start + 3] & 3) << 11 | stream[start + 4] << 3 | stream[start + 5] >> 5
+            self.units.append(stream[start : start + size])
+            start += size
+
+
+class Player:
+    """Feeds one source of a pipeline by the wall clock, from a moment on, until it is torn down."""
+
+    def __init__(self, source, units, unit_ns, first, start_ns):
+        self.source, self.units, self.unit_ns, self.next, self.start_ns = source, units, unit_ns, first, start_ns
         self.timer = GLib.timeout_add(TICK_MS, self.tick)
 
-    def unit_now(self):
-        return int(time.time() * self.frames_per_s)
-
     def tick(self):
-        while self.next <= self.unit_now():
-            buffer = Gst.Buffer.new_wrapped(self.file.units[self.next % len(self.file.units)])
-            buffer.pts = buffer.dts = (self.next - self.first) * Gst.SECOND // self.frames_per_s
-            buffer.duration = Gst.SECOND // self.frames_per_s
+        while self.next * self.unit_ns <= time.time_ns():
+            buffer = Gst.Buffer.new_wrapped(self.units[self.next % len(self.units)])
+            buffer.pts = buffer.dts = int(self.next * self.unit_ns) - self.start_ns
+            buffer.duration = int(self.unit_ns)
             self.next += 1
             self.source.emit("push-buffer", buffer)
         return GLib.SOURCE_CONTINUE
@@ -72,26 +81,39 @@ class Player:
 class Factory(GstRtspServer.RTSPMediaFactory):
     """One stream, shared by all who watch it."""
 
-    def __init__(self, file, frames_per_s):
+    def __init__(self, file, frames_per_s, sound):
         super().__init__()
-        self.file, self.frames_per_s = file, frames_per_s
+        self.file, self.frame_ns, self.sound = file, Fraction(Gst.SECOND, frames_per_s), sound
         self.set_shared(True)
         self.set_latency(0)
         self.set_protocols(GstRtsp.RTSPLowerTrans.TCP)
         caps = f"video/x-h264,stream-format=byte-stream,alignment=au,framerate={frames_per_s}/1"
-        self.set_launch(
-            f"( appsrc name=source is-live=true format=time caps={caps} max-bytes={QUEUE_BYTES_MAX} leaky-type=downstream"
-            " ! h264parse config-interval=-1 ! rtph264pay name=pay0 pt=96 aggregate-mode=none )"
+        source = f"appsrc is-live=true format=time max-bytes={QUEUE_BYTES_MAX} leaky-type=downstream"
+        launch = (
+            f"{source} name=source caps={caps}"
+            " ! h264parse config-interval=-1 ! rtph264pay name=pay0 pt=96 aggregate-mode=none"
         )
+        if sound:
+            caps = f"audio/mpeg,mpegversion=4,stream-format=adts,rate={sound.rate_hz},channels=1"
+            launch += f" {source} name=microphone caps={caps} ! aacparse ! rtpmp4gpay name=pay1 pt=97"
+        self.set_launch(f"( {launch} )")
         permissions = GstRtspServer.RTSPPermissions()
         for permission in ("media.factory.access", "media.factory.construct"):
             permissions.add_permission_for_role(ROLE, permission, True)
         self.set_permissions(permissions)
 
     def do_configure(self, media):
-        source = media.get_element().get_by_name_recurse_up("source")
-        player = Player(self.file, self.frames_per_s, source)
-        media.connect("unprepared", lambda _: player.stop())
+        bin = media.get_element()
+        first = int(time.time_ns() / self.frame_ns) + 1
+        while not self.file.keys[first % len(self.file.units)]:
+            first -= 1
+        start_ns = int(first * self.frame_ns)
+        players = [Player(bin.get_by_name_recurse_up("source"), self.file.units, self.frame_ns, first, start_ns)]
+        if self.sound:
+            piece_ns = Fraction(self.sound.piece_samples * Gst.SECOND, self.sound.rate_hz)
+            microphone = bin.get_by_name_recurse_up("microphone")
+            players.append(Player(microphone, self.sound.units, piece_ns, ceil(start_ns / piece_ns), start_ns))
+        media.connect("unprepared", lambda _: [player.stop() for player in players])
 
 
 def main():
@@ -108,7 +130,8 @@ def main():
     server.set_auth(authority)
     for stream in plan["streams"]:
         file = File(stream["video"], stream["list"])
-        server.get_mount_points().add_factory("/" + stream["path"], Factory(file, stream["frames_per_s"]))
+        sound = Sound(stream["sound"], **plan["sound"]) if stream["sound"] else None
+        server.get_mount_points().add_factory("/" + stream["path"], Factory(file, stream["frames_per_s"], sound))
     if server.attach(None) == 0:
         sys.exit(f"cannot listen on port {plan['port']}")
     print("listening", flush=True)

@@ -7,7 +7,7 @@
 //!
 //! | Module | Gives |
 //! | --- | --- |
-//! | [`recipe`], [`face`], [`view`] | files made by ffmpeg; the clock painted into them; places for people to look at |
+//! | [`recipe`], [`face`], [`view`], [`ambience`] | files made by ffmpeg; the clock painted into them; places for people to look at, and what is heard there |
 //! | [`clip`], [`packet`] | a file as access units, cut into RTP packets once |
 //! | [`camera`], [`fault`] | the camera, and what can be wrong with it |
 //! | `connection`, `request`, `guard`, `player`, `microphone` | its half of RTSP: one client, its requests, passwords and sessions, what is sent when |
@@ -16,6 +16,7 @@
 //! `tongluo-camera` runs cameras by hand and for the browser tests; the demo's cameras are GStreamer's (`gst_camera.py`), so that
 //! what works is not merely what we made ourselves.
 
+pub mod ambience;
 pub mod camera;
 pub mod clip;
 mod connection;
@@ -33,6 +34,7 @@ pub mod speaker;
 mod tests;
 pub mod view;
 
+pub use ambience::Ambience;
 pub use camera::{Camera, Plan};
 pub use clip::Clip;
 pub use fault::{Fault, Mishap};

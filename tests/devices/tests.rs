@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 
 use super::fault::Mishap;
 use super::{Camera, Channel, Clip, Codec, Fault, Microphone, Picture, Plan, Recipe, View, face};
-use crate::gst::GstRecorder;
+use crate::gst::{GstRecorder, Stream};
 use crate::mosquitto::Login;
 use crate::scene::play;
 use crate::{clock, wait};
@@ -73,7 +73,9 @@ fn ffmpeg_sees_every_picture_once_and_in_order_across_the_seam() {
 #[test]
 fn gstreamers_recorder_plays_across_the_seam_to_whom_it_knows() {
     play("gst", async |folder| {
-        let recorder = GstRecorder::start(folder.path(), &[("1/main".to_owned(), SHORT)]).await?;
+        let recorder =
+            GstRecorder::start(folder.path(), &[Stream { path: "1/main".to_owned(), recipe: SHORT, ambience: None }])
+                .await?;
         let (url, Login { username, password }) = (recorder.url("1/main"), recorder.login());
         let file = folder.path().join("seen.h264");
         let refused = ffmpeg(&url, "1", &file).await.expect_err("without a password").to_string();

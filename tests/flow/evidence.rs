@@ -152,7 +152,7 @@ impl Scene {
             let length_ms = (face::probe(&file)? * 1_000.0) as i64;
             ensure!((length_ms - (to_ms - from_ms)).abs() < CUT_MS_MAX, "{length_ms} ms long: {clip}");
             if clip["camera_id"] == self.ids[0].as_str() {
-                sounds(&file).with_context(|| format!("the sound of {clip}"))?;
+                sounds(&file, "flac").with_context(|| format!("the sound of {clip}"))?;
             }
             let numbers = face::read_file(&file, 5_000)?;
             for pair in numbers.windows(2) {

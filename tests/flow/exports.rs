@@ -4,13 +4,15 @@
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tongluo_tests::api::Api;
-use tongluo_tests::devices::{Recipe, TONE_HZ, TONE_RMS, face};
+use tongluo_tests::devices::{Ambience, Recipe, TONE_HZ, TONE_RMS, face};
+use tongluo_tests::gst::{GstRecorder, Stream};
 use tongluo_tests::hub::HubPlan;
-use tongluo_tests::scene::play;
+use tongluo_tests::scene::{Folder, play};
+use tongluo_tests::village::text;
 use tongluo_tests::{child, wait};
 
 use crate::cameras::village_with_camera;
@@ -28,22 +30,13 @@ fn a_stretch_of_a_recording_is_taken_out_with_a_reason_and_a_hash() {
     play("export", async |folder| {
         let house = House::new(folder, Store::Sqlite, HubPlan::new()?).await?;
         let api = &house.api;
-        let (_village, _camera, id) = village_with_camera(&house, folder).await?;
-        let from_ms = wait::until("some seconds to be recorded", async || {
-            let (from_ms, to_ms) = recorded_ms(api, &id, 0).await?;
-            Ok((to_ms - from_ms > SPAN_MS + 2_000).then_some(from_ms + 1_000))
-        })
-        .await?;
+        let (village, _camera, id) = village_with_camera(&house, folder).await?;
+        let (_recorder, stranger) = gstreamers_camera(api, folder, &village.site_id).await?;
+        let films = folder.inside("film")?;
 
-        let wanted = json!({ "from_ms": from_ms, "to_ms": from_ms + SPAN_MS, "reason": "派出所书面调取" });
-        let asked = api.post(&format!("/api/v1/cameras/{id}/exports"), wanted).await?;
-        let path = format!("/api/v1/exports/{}", asked["id"].as_str().context("an export has an id")?);
-        let export = until_ready(api, &path).await?;
-        assert_eq!(export["gaps"], json!([]), "{export}");
+        let film = films.join("export.mp4");
+        let (path, export) = take_out(api, &id, &film).await?;
         assert_eq!(export["reason"], "派出所书面调取");
-
-        let film = folder.inside("film")?.join("export.mp4");
-        std::fs::write(&film, api.bytes(&format!("{path}/file")).await?)?;
         let seconds = face::probe(&film)?;
         let error_s = (seconds - SPAN_MS as f64 / 1_000.0).abs();
         assert!(error_s < LENGTH_ERROR_S_MAX, "{seconds} s were taken out");
@@ -53,7 +46,7 @@ fn a_stretch_of_a_recording_is_taken_out_with_a_reason_and_a_hash() {
         for pair in whole.windows(2) {
             assert_eq!(pair[1], (pair[0] + 1) % Recipe::TINY.frames(), "none is missing");
         }
-        sounds(&film)?;
+        sounds(&film, "flac")?;
         let hash = child::output("sha256sum", Command::new("sha256sum").arg(&film))?;
         assert_eq!(hash.split_whitespace().next(), export["sha256"].as_str());
         let mut ffprobe = Command::new("ffprobe");
@@ -68,17 +61,55 @@ fn a_stretch_of_a_recording_is_taken_out_with_a_reason_and_a_hash() {
         for action in ["recording.export", "export.ready", "export.open"] {
             assert!(lines.iter().any(|line| line["action"] == action), "{action} is in the audit trail");
         }
+        let film = films.join("stranger.mp4");
+        take_out(api, &stranger, &film).await?;
+        sounds(&film, "aac")?;
         assert_eq!(api.ask(Method::DELETE, &path, None).await?.status, StatusCode::NO_CONTENT);
         assert!(api.bytes(&format!("{path}/file")).await.is_err(), "its file is given up");
         Ok(())
     });
 }
 
+/// A camera with AAC, on a server that is none of ours, entered with its sound.
+async fn gstreamers_camera(api: &Api, folder: &Folder, site_id: &str) -> Result<(GstRecorder, String)> {
+    let stream = Stream { path: "main".to_owned(), recipe: Recipe::TINY, ambience: Some(Ambience::Tone) };
+    let recorder = GstRecorder::start(folder.path(), &[stream]).await?;
+    let login = recorder.login();
+    let entered = json!({
+        "site_id": site_id,
+        "name": "stranger",
+        "url": recorder.url("main"),
+        "username": login.username,
+        "password": login.password,
+        "record": "main",
+        "audio": true,
+        "bytes_max": 64 << 20,
+    });
+    let id = text(&api.post("/api/v1/cameras", entered).await?, "id")?;
+    Ok((recorder, id))
+}
+
+/// Takes six seconds out of what a camera has recorded; gives the export and its path.
+async fn take_out(api: &Api, camera: &str, film: &Path) -> Result<(String, Value)> {
+    let from_ms = wait::until("some seconds to be recorded", async || {
+        let (from_ms, to_ms) = recorded_ms(api, camera, 0).await?;
+        Ok((to_ms - from_ms > SPAN_MS + 2_000).then_some(from_ms + 1_000))
+    })
+    .await?;
+    let wanted = json!({ "from_ms": from_ms, "to_ms": from_ms + SPAN_MS, "reason": "派出所书面调取" });
+    let asked = api.post(&format!("/api/v1/cameras/{camera}/exports"), wanted).await?;
+    let path = format!("/api/v1/exports/{}", text(&asked, "id")?);
+    let export = until_ready(api, &path).await?;
+    assert_eq!(export["gaps"], json!([]), "{export}");
+    std::fs::write(film, api.bytes(&format!("{path}/file")).await?)?;
+    Ok((path, export))
+}
+
 /// The tone that the camera hears is in a film, as high and as loud as it was, from its beginning to its end.
-pub(crate) fn sounds(film: &Path) -> Result<()> {
+pub(crate) fn sounds(film: &Path, codec: &str) -> Result<()> {
     let mut ffprobe = Command::new("ffprobe");
     ffprobe.args(["-v", "error", "-show_entries", "stream=codec_name", "-of", "csv=p=0"]).arg(film);
-    assert_eq!(child::output("ffprobe", &mut ffprobe)?.split_whitespace().collect::<Vec<_>>(), ["h264", "flac"]);
+    assert_eq!(child::output("ffprobe", &mut ffprobe)?.split_whitespace().collect::<Vec<_>>(), ["h264", codec]);
     let raw = film.with_extension("s16");
     let mut ffmpeg = Command::new("ffmpeg");
     ffmpeg

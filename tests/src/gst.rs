@@ -6,10 +6,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::child::{self, Child};
-use crate::devices::Recipe;
+use crate::devices::{Ambience, Recipe, ambience};
 use crate::mosquitto::Login;
 use crate::{ports, wait};
 
@@ -17,6 +17,17 @@ use crate::{ports, wait};
 const START_PATIENCE: Duration = Duration::from_secs(60);
 /// Its program. Cargo builds this crate where its sources lie.
 const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/devices/gst_camera.py");
+
+/// One stream of a recorder.
+#[derive(Clone, Debug)]
+pub struct Stream {
+    /// Path of its address.
+    pub path: String,
+    /// What is to be seen.
+    pub recipe: Recipe,
+    /// What is to be heard; `None` for a camera without a microphone.
+    pub ambience: Option<Ambience>,
+}
 
 /// A running recorder. Ends when dropped.
 #[derive(Debug)]
@@ -28,19 +39,22 @@ pub struct GstRecorder {
 }
 
 impl GstRecorder {
-    /// Makes the files of its channels, which takes seconds the first time, and starts it.
+    /// Makes the files of its streams, which takes seconds the first time, and starts it.
     ///
     /// # Errors
     /// A file cannot be made, or GStreamer's packages are not installed.
-    pub async fn start(folder: &Path, channels: &[(String, Recipe)]) -> Result<Self> {
+    pub async fn start(folder: &Path, streams: &[Stream]) -> Result<Self> {
         let (port, login) = (ports::free()?, Login { username: "admin".to_owned(), password: crate::secret() });
-        let mut streams = Vec::new();
-        for (path, recipe) in channels {
-            let recipe = *recipe;
-            let (video, list) = tokio::task::spawn_blocking(move || recipe.files()).await??;
-            streams.push(json!({ "path": path, "video": video, "list": list, "frames_per_s": recipe.frames_per_s }));
-        }
-        let plan = json!({ "port": port, "username": login.username, "password": login.password, "streams": streams });
+        let streams = streams.to_vec();
+        let streams =
+            tokio::task::spawn_blocking(move || streams.iter().map(Stream::plan).collect::<Result<Vec<_>>>()).await??;
+        let plan = json!({
+            "port": port,
+            "username": login.username,
+            "password": login.password,
+            "sound": { "rate_hz": ambience::RATE_HZ, "piece_samples": ambience::PIECE_SAMPLES },
+            "streams": streams,
+        });
         // The password is for its eyes only: not in the list of processes.
         let (plan_path, log) = (folder.join("recorder.json"), folder.join("recorder.log"));
         write_private(&plan_path, &plan.to_string())?;
@@ -81,6 +95,16 @@ impl GstRecorder {
     /// It had to be killed.
     pub async fn stop(&mut self) -> Result<()> {
         self.process.stop().await
+    }
+}
+
+impl Stream {
+    /// What the program is told of it, once its files are made.
+    fn plan(&self) -> Result<Value> {
+        let (video, list) = self.recipe.files()?;
+        let sound = self.ambience.map(Ambience::file).transpose()?;
+        let frames_per_s = self.recipe.frames_per_s;
+        Ok(json!({ "path": self.path, "video": video, "list": list, "frames_per_s": frames_per_s, "sound": sound }))
     }
 }
 

@@ -6,8 +6,8 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use tongluo_tests::api::Api;
-use tongluo_tests::devices::{Picture, Recipe, View};
-use tongluo_tests::gst::GstRecorder;
+use tongluo_tests::devices::{Ambience, Picture, Recipe, View};
+use tongluo_tests::gst::{GstRecorder, Stream};
 use tongluo_tests::village::text;
 
 /// What a demo's recordings may take of the disk, per camera.
@@ -21,6 +21,8 @@ struct DemoCamera {
     /// Number of the recorder's channel, from 1.
     channel: u8,
     view: View,
+    /// `None`: it has no microphone.
+    ambience: Option<Ambience>,
     name: &'static str,
     place: &'static str,
     latitude: f64,
@@ -28,13 +30,14 @@ struct DemoCamera {
     direction_degrees: u16,
 }
 
-/// One near each of the buttons.
+/// One near each of the buttons. The square's, where a notice would say so, is entered with its sound; the others without, as is usual.
 const CAMERAS: [DemoCamera; 4] = [
     DemoCamera {
         id: "camera-1",
         village: 0,
         channel: 1,
         view: View::Gate,
+        ambience: None,
         name: "村东路口",
         place: "初徐村东头路口灯杆",
         latitude: 33.2056,
@@ -46,6 +49,7 @@ const CAMERAS: [DemoCamera; 4] = [
         village: 0,
         channel: 2,
         view: View::Square,
+        ambience: Some(Ambience::Square),
         name: "文化广场",
         place: "初徐村文化广场南侧",
         latitude: 33.2045,
@@ -57,6 +61,7 @@ const CAMERAS: [DemoCamera; 4] = [
         village: 1,
         channel: 1,
         view: View::Clinic,
+        ambience: None,
         name: "卫生室院内",
         place: "海眼村卫生室大门内侧",
         latitude: 33.0955,
@@ -68,6 +73,7 @@ const CAMERAS: [DemoCamera; 4] = [
         village: 1,
         channel: 2,
         view: View::Dam,
+        ambience: None,
         name: "水库大坝",
         place: "海眼村水库大坝北端",
         latitude: 33.0985,
@@ -82,10 +88,13 @@ impl DemoCamera {
         format!("Streaming/Channels/{}0{stream}", self.channel)
     }
 
-    fn channels(&self) -> [(String, Recipe); 2] {
+    fn streams(&self) -> [Stream; 2] {
         let picture = Picture::Village(self.view);
-        let recipe = |recipe: Recipe| Recipe { picture, seconds: 20, ..recipe };
-        [(self.path(1), recipe(Recipe::HD)), (self.path(2), recipe(Recipe::SUB))]
+        [(1, Recipe::HD), (2, Recipe::SUB)].map(|(stream, recipe)| Stream {
+            path: self.path(stream),
+            recipe: Recipe { picture, seconds: 20, ..recipe },
+            ambience: self.ambience,
+        })
     }
 }
 
@@ -95,8 +104,8 @@ impl DemoCamera {
 /// Its files cannot be made, or GStreamer does not start.
 pub(crate) async fn recorder(folder: &Path, village: usize) -> Result<GstRecorder> {
     let mine = CAMERAS.iter().filter(|camera| camera.village == village);
-    let channels: Vec<_> = mine.flat_map(DemoCamera::channels).collect();
-    GstRecorder::start(folder, &channels).await.context("the village's cameras")
+    let streams: Vec<_> = mine.flat_map(DemoCamera::streams).collect();
+    GstRecorder::start(folder, &streams).await.context("the village's cameras")
 }
 
 /// Enters the cameras of a village; gives what the register says of them.
@@ -120,6 +129,7 @@ pub(crate) async fn enter(api: &Api, recorder: &GstRecorder, village: usize, sit
             "longitude": camera.longitude,
             "direction_degrees": camera.direction_degrees,
             "record": "main",
+            "audio": camera.ambience.is_some(),
             "days_max": 1,
             "bytes_max": RECORDED_BYTES_MAX,
         });
