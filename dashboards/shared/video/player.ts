@@ -6,7 +6,7 @@
 import { hubTime, monotonic } from '../page/clock';
 import { momentAt, remember, type Moment } from './model/moments';
 import {
-  arrived, forgetArrivals, noArrivals, ranDry, SOUND_PACE, startBehind, steer, USUAL_PACE, wishedLead, type Pace,
+  arrived, cameUp, forgetArrivals, isAstray, noArrivals, ranDry, rateFor, SOUND_PACE, startBehind, USUAL_PACE, wishedLead, type Pace,
 } from './model/steering';
 import { asNumber, asText, hasSound, openSink, readText, socketAddress } from './sink';
 
@@ -133,9 +133,10 @@ function playOnce(
   socket.onclose = () => end(null);
   const reporting = setInterval(measure, REPORT_EVERY_MS);
   video.addEventListener('waiting', waited);
-  const unwatch = watchFrames(video, (at_s) => {
+  const unwatch = watchFrames(video, (at_s, up_ms) => {
     if (at_s === shown.at_s) return;
     shown = { at_s, when_ms: monotonic() };
+    if (joined && up_ms !== null && !isLedBySound()) steer(cameUp(arrivals, up_ms, at_s * 1_000));
     // A picture that is there is said to be there at once.
     if (now.phase !== 'playing') measure();
   });
@@ -192,11 +193,22 @@ function playOnce(
       return;
     }
     arrived(arrivals, monotonic(), (end_s - pace.claim_s) * 1_000);
-    const { rate, jump_to_s } = steer(end_s - video.currentTime, video.playbackRate, pace, lead_s);
-    if (jump_to_s !== null) {
+    const behind_s = end_s - video.currentTime;
+    if (isAstray(behind_s, pace, lead_s)) {
       figures.jumps += 1;
-      video.currentTime = Math.max(0, end_s - jump_to_s);
+      video.currentTime = Math.max(0, end_s - startBehind(pace, lead_s));
     }
+    if (isLedBySound() || !saysWhatIsUp(video)) steer(behind_s - pace.claim_s);
+  }
+
+  /** Sound is played by a clock of its own, and pictures follow it. */
+  function isLedBySound(): boolean {
+    return hasSound(now.codec);
+  }
+
+  function steer(lead_s: number | null): void {
+    if (lead_s === null) return;
+    const rate = rateFor(lead_s, wishedLead(arrivals), video.playbackRate);
     if (rate !== video.playbackRate) video.playbackRate = rate;
   }
 
@@ -251,16 +263,22 @@ function playOnce(
   };
 }
 
-/** Calls back with the media time of each picture that comes up; where the browser does not say, with the time played. */
-function watchFrames(video: HTMLVideoElement, shown: (at_s: number) => void): () => void {
-  if (!('requestVideoFrameCallback' in video)) {
-    const look = () => shown((video as HTMLVideoElement).currentTime);
-    (video as HTMLVideoElement).addEventListener('timeupdate', look);
-    return () => (video as HTMLVideoElement).removeEventListener('timeupdate', look);
+/** Whether the browser says which picture comes up when. */
+const saysWhatIsUp = (video: HTMLVideoElement): boolean => 'requestVideoFrameCallback' in video;
+
+/**
+ * Calls back with the media time of each picture that comes up, seconds, and when it does, on the monotonic clock;
+ * where the browser does not say, with the time played and `null`.
+ */
+function watchFrames(video: HTMLVideoElement, shown: (at_s: number, up_ms: number | null) => void): () => void {
+  if (!saysWhatIsUp(video)) {
+    const look = () => shown(video.currentTime, null);
+    video.addEventListener('timeupdate', look);
+    return () => video.removeEventListener('timeupdate', look);
   }
   let handle = 0;
-  const next = (_: number, { mediaTime }: VideoFrameCallbackMetadata) => {
-    shown(mediaTime);
+  const next = (_: number, { mediaTime, expectedDisplayTime }: VideoFrameCallbackMetadata) => {
+    shown(mediaTime, expectedDisplayTime);
     handle = video.requestVideoFrameCallback(next);
   };
   handle = video.requestVideoFrameCallback(next);
