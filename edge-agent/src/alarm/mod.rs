@@ -25,36 +25,47 @@ use tongluo_protocols::id::{DeviceKey, PressId};
 use tongluo_protocols::order::{AlarmState, AlarmWord};
 
 use crate::field::Teller;
-use crate::speaker::{Busy, Play, Speakers};
+use crate::speaker::{Busy, Play};
 pub(crate) use task::{Rooms, Task};
 
 /// Words of people that wait to be looked at. More at a time are a bug at the hub: the newest are kept from the presser, and
 /// that is logged.
 const WORDS_MAX: usize = 64;
 
+/// What is to be heard of an alarm.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Voice {
+    /// Whose alarm it is.
+    pub(crate) device: DeviceKey,
+    pub(crate) kind: VoiceKind,
+    /// The same name is the same voice.
+    pub(crate) play: Play,
+    /// After so long, in milliseconds from now, it neither begins nor goes on.
+    pub(crate) within_ms: u32,
+}
+
+/// What a voice is for; the greater goes before the lesser, whichever alarm it is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum VoiceKind {
+    /// It tells the presser one of the three truths.
+    Truth,
+    /// It calls people: a siren, or a voice that asks the neighbours.
+    Call,
+}
+
 /// What lets an alarm be heard.
 pub(crate) trait Voices {
-    /// Has something heard at once; the same name is the same alarm's.
+    /// Has something heard as soon as nothing goes before it.
     ///
     /// # Errors
     /// When too much is asked at once.
-    fn sound(&self, play: Play) -> Result<(), Busy>;
+    fn sound(&self, voice: Voice) -> Result<(), Busy>;
 
     /// Ends it.
     ///
     /// # Errors
     /// When too much is asked at once.
     fn hush(&self, name: &str) -> Result<(), Busy>;
-}
-
-impl Voices for Speakers {
-    fn sound(&self, play: Play) -> Result<(), Busy> {
-        self.play(play)
-    }
-
-    fn hush(&self, name: &str) -> Result<(), Busy> {
-        self.stop(name, None)
-    }
 }
 
 /// What shows the presser what is true.

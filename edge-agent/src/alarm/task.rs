@@ -151,10 +151,10 @@ impl<V: Voices, S: Shows> Task<V, S> {
                     Ok(())
                 }
                 Output::Speak { device, truth } => {
-                    voice::truth(&configuration, sounds, device, &truth).map_or(Ok(()), |play| voices.sound(play))
+                    voice::truth(&configuration, sounds, device, &truth).map_or(Ok(()), |voice| voices.sound(voice))
                 }
                 Output::Sound { device, left_ms } => {
-                    voice::alarm(&configuration, sounds, device, left_ms).map_or(Ok(()), |play| voices.sound(play))
+                    voice::call(&configuration, sounds, device, left_ms).map_or(Ok(()), |voice| voices.sound(voice))
                 }
                 Output::Hush { device } => voices.hush(&voice::alarm_name(device)),
             };

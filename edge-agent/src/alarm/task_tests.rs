@@ -12,13 +12,13 @@ use tongluo_protocols::event::{Event, Family, Press, Trigger};
 use tongluo_protocols::id::{DeviceKey, Lane, PressId, StreamKey};
 use tongluo_protocols::order::{AlarmState, AlarmWord};
 
-use super::{Rooms, Shows, Task, Voices, Words};
+use super::{Rooms, Shows, Task, Voice, Voices, Words};
 use crate::clock::Clock;
 use crate::clock::testing::Course;
 use crate::config::JournalConfig;
 use crate::event_body;
 use crate::journal::{Draft, Journal, Opened};
-use crate::speaker::{Busy, Play, Sounds};
+use crate::speaker::{Busy, Sounds};
 use crate::testing::{TempDir, speaker};
 
 /// How long a busy machine may take for what needs no time here.
@@ -61,7 +61,7 @@ impl Shows for Ears {
 }
 
 impl Voices for Ears {
-    fn sound(&self, play: Play) -> Result<(), Busy> {
+    fn sound(&self, Voice { play, .. }: Voice) -> Result<(), Busy> {
         assert_eq!(play.speakers, ["yard"]);
         self.hear(play.name.replace("alarm/zigbee:0x000000000000000", "").replace('/', " hears "));
         Ok(())

@@ -12,6 +12,7 @@ use tongluo_protocols::device::speaker::Sound;
 use tongluo_protocols::id::{ContentId, DeviceKey};
 
 use super::machine::{Effect, SIREN_AGE_MS_MAX, Truth};
+use super::{Voice, VoiceKind};
 use crate::speaker::{Play, Sounds, What};
 
 /// The neighbours are asked so often, with a pause in between.
@@ -21,6 +22,10 @@ const NEIGHBOURS_GAP_MS: u32 = 2_000;
 const VOLUME_PERCENT: u8 = 100;
 /// A siren of no chosen length.
 const SIREN_S: u8 = 30;
+/// Neighbours who are asked later would come for something that has passed.
+const NEIGHBOURS_WITHIN_MS: u32 = 60_000;
+/// A truth that has waited longer says nothing true any more.
+const TRUTH_WITHIN_MS: u32 = 30_000;
 
 /// A voice that is built in.
 struct BuiltIn {
@@ -91,23 +96,27 @@ pub(super) fn effect(configuration: &Configuration, sounds: &Sounds, device: Dev
     Effect { sounds_ms, speaks: response.speaks }
 }
 
-/// What is to be heard of a press, for so long.
-pub(super) fn alarm(configuration: &Configuration, sounds: &Sounds, device: DeviceKey, left_ms: u32) -> Option<Play> {
+/// What calls people after a press: a siren for so long, or a voice.
+pub(super) fn call(configuration: &Configuration, sounds: &Sounds, device: DeviceKey, left_ms: u32) -> Option<Voice> {
     let response = configuration.response_of(device.as_str())?;
-    let what = match response.kind {
+    let (what, within_ms) = match response.kind {
         ResponseKind::Silent => return None,
-        ResponseKind::Neighbours => voice(configuration, sounds, "neighbours", NEIGHBOURS_TIMES)?,
-        ResponseKind::Siren => What::BuiltIn { sound: Sound::Siren, length_ms: left_ms },
+        ResponseKind::Neighbours => {
+            (voice(configuration, sounds, "neighbours", NEIGHBOURS_TIMES)?, NEIGHBOURS_WITHIN_MS)
+        }
+        ResponseKind::Siren => (What::BuiltIn { sound: Sound::Siren, length_ms: left_ms }, left_ms),
     };
-    Some(play(configuration, response, alarm_name(device), what))
+    let play = play(configuration, response, alarm_name(device), what);
+    Some(Voice { device, kind: VoiceKind::Call, play, within_ms })
 }
 
 /// A truth, spoken.
-pub(super) fn truth(configuration: &Configuration, sounds: &Sounds, device: DeviceKey, truth: &Truth) -> Option<Play> {
+pub(super) fn truth(configuration: &Configuration, sounds: &Sounds, device: DeviceKey, truth: &Truth) -> Option<Voice> {
     let response = configuration.response_of(device.as_str())?;
     let what = voice(configuration, sounds, truth.name(), 1)?;
     // Another name for each truth: what is said is not the same play as what was said before.
-    Some(play(configuration, response, format!("{}/{}", alarm_name(device), truth.name()), what))
+    let play = play(configuration, response, format!("{}/{}", alarm_name(device), truth.name()), what);
+    Some(Voice { device, kind: VoiceKind::Truth, play, within_ms: TRUTH_WITHIN_MS })
 }
 
 /// What an alarm's sound is called.
@@ -175,7 +184,7 @@ mod tests {
         assert_eq!(effect(&Configuration::default(), &sounds(&dir), device), Effect::default());
         let silent = configuration(ResponseKind::Silent, 60, &[]);
         assert_eq!(effect(&silent, &sounds(&dir), device), Effect { sounds_ms: 0, speaks: true });
-        assert_eq!(alarm(&silent, &sounds(&dir), device, 9), None);
+        assert_eq!(call(&silent, &sounds(&dir), device, 9), None);
     }
 
     #[test]
@@ -183,7 +192,8 @@ mod tests {
         let (dir, device) = (TempDir::new("siren"), DeviceKey::zigbee(1));
         let long = configuration(ResponseKind::Siren, 255, &["s1"]);
         assert_eq!(effect(&long, &sounds(&dir), device).sounds_ms, 60_000);
-        let play = alarm(&long, &sounds(&dir), device, 12_000).unwrap();
+        let Voice { play, within_ms, .. } = call(&long, &sounds(&dir), device, 12_000).unwrap();
+        assert_eq!(within_ms, 12_000, "whatever goes before it, it ends a minute after its press");
         assert_eq!((play.speakers, &*play.name), (vec!["s1".to_owned()], "alarm/zigbee:0x0000000000000001"));
         assert_eq!(play.what, What::BuiltIn { sound: Sound::Siren, length_ms: 12_000 });
     }
@@ -199,7 +209,7 @@ mod tests {
             bytes: 4,
             content_ms: 1_234,
         }];
-        let length_ms = || match truth(&configuration, &sounds(&dir), device, &Truth::Sent).unwrap().what {
+        let length_ms = || match truth(&configuration, &sounds(&dir), device, &Truth::Sent).unwrap().play.what {
             What::File { length_ms, .. } => length_ms,
             What::BuiltIn { .. } => 0,
         };

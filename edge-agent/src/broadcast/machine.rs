@@ -6,15 +6,17 @@
 //! broke off goes on later: that is no second beginning, for it follows from this run's own knowledge of how far it came, and
 //! is lost with it.
 //!
-//! Alarm voices are not ordered, so nothing is committed or told for them, and they wait for nothing but greater shows.
+//! Alarm voices are not ordered, so nothing is committed or told for them, and they wait for nothing but greater shows. One
+//! that calls people goes on, too, for what is left of its time: whoever presses again meanwhile counts on it.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use tongluo_protocols::event::PlayState;
 
-use super::show::{Now, Ordered, Output, Show, Step, show_of};
+use super::show::{Now, Ordered, Output, Show, Step, show_of, why};
+use crate::alarm::Voice;
 use crate::journal::PlayMark;
-use crate::speaker::{News, Play};
+use crate::speaker::News;
 
 /// All shows of a village.
 #[derive(Debug, Default)]
@@ -44,20 +46,22 @@ impl Machine {
         }
         let mut show = Show::ordered(ordered, marks);
         for (speaker, _) in marks.iter().filter(|(_, mark)| **mark == PlayMark::Begun) {
-            let why = "the gateway was started anew while it sounded";
-            show.end(speaker, PlayState::Interrupted, why, &mut self.outputs);
+            show.end(speaker, PlayState::Interrupted, why::STARTED_ANEW, &mut self.outputs);
         }
         show.fetch(&mut self.outputs);
         self.shows.push(show);
         self.settle(now);
     }
 
-    /// Takes an alarm's voice, which takes the place of another voice.
-    pub(crate) fn voice(&mut self, now: Now, play: Play) {
-        if self.has(&play.name) {
+    /// Takes an alarm's voice. A truth ends what was said of the same alarm before, which is not true any more.
+    pub(crate) fn voice(&mut self, now: Now, voice: Voice) {
+        if self.has(&voice.play.name) {
             return;
         }
-        self.shows.push(Show::voice(now, play));
+        for show in self.shows.iter_mut().filter(|show| show.is_outdated_by(&voice)) {
+            show.stop(&mut self.outputs);
+        }
+        self.shows.push(Show::voice(now, voice));
         self.settle(now);
     }
 
@@ -72,11 +76,11 @@ impl Machine {
     /// It is on disk that a broadcast is begun at these loudspeakers.
     pub(crate) fn committed(&mut self, now: Now, name: &str, speakers: &[String]) {
         let Some(at) = self.shows.iter().position(|show| *show.name == *name) else { return };
-        let priority = self.shows[at].priority;
+        let rank = self.shows[at].rank;
         let is_taken = |speaker: &String| {
-            self.shows.iter().any(|other| {
-                other.priority > priority && other.parts.get(speaker).is_some_and(|part| part.step.is_active())
-            })
+            self.shows
+                .iter()
+                .any(|other| other.rank > rank && other.parts.get(speaker).is_some_and(|part| part.step.is_active()))
         };
         // Where something greater came while the disk was written, that is heard first.
         let taken: Vec<bool> = speakers.iter().map(is_taken).collect();
@@ -91,7 +95,7 @@ impl Machine {
                 go.push(speaker.clone());
             }
         }
-        show.play(go, show.chimes(), &mut self.outputs);
+        show.play(now, go, show.chimes(), &mut self.outputs);
         self.settle(now);
     }
 
@@ -99,7 +103,7 @@ impl Machine {
     pub(crate) fn news(&mut self, now: Now, news: &News) {
         let is_away = self.is_away(&news.speaker);
         if let Some(show) = find(&mut self.shows, show_of(&news.name)) {
-            show.news(news, is_away, &mut self.outputs);
+            show.news(now, news, is_away, &mut self.outputs);
             self.settle(now);
         }
     }
@@ -148,7 +152,7 @@ impl Machine {
             if !fresh.is_empty() {
                 self.outputs.push_back(Output::Commit { name: show.name.clone(), speakers: fresh });
             }
-            show.play(again, false, &mut self.outputs);
+            show.play(now, again, false, &mut self.outputs);
         }
         let outputs = &mut self.outputs;
         self.shows.retain(|show| {
@@ -163,29 +167,25 @@ impl Machine {
     /// At which loudspeakers a show begins now, for the first time and after that was committed.
     fn what_begins(&self, at: usize, now: Now) -> (Vec<String>, Vec<String>) {
         let show = &self.shows[at];
-        if !show.may_begin(now) {
-            return (Vec::new(), Vec::new());
-        }
         let next = show.waiting().into_iter().filter(|speaker| self.is_next(at, speaker, now));
         next.partition(|speaker| show.is_ordered() && !show.parts[speaker].begun)
     }
 
-    /// Whether nothing goes before this show at a loudspeaker. Of equals the earlier one goes first, but among voices the
-    /// latest.
+    /// Whether a show may sound at a loudspeaker, and nothing goes before it there. Of equals the earlier one goes first; but
+    /// of calls for people the latest, which is to be heard at once: the others go on after it.
     fn is_next(&self, at: usize, speaker: &str, now: Now) -> bool {
         let show = &self.shows[at];
-        let is_voice = !show.is_ordered();
-        if !is_voice && self.is_away(speaker) {
+        if !show.may_sound(&show.parts[speaker], now) || (show.is_ordered() && self.is_away(speaker)) {
             return false;
         }
         self.shows.iter().enumerate().all(|(other_at, other)| {
             let Some(part) = other.parts.get(speaker).filter(|_| other_at != at) else { return true };
-            let contends = part.step.is_active() || (part.step == Step::Waiting && other.may_begin(now));
-            let goes_first = if other.priority == show.priority {
+            let contends = part.step.is_active() || (part.step == Step::Waiting && other.may_sound(part, now));
+            let goes_first = if other.rank == show.rank {
                 // What is being stopped ends in a moment: two at once would replace one another for nothing.
-                if is_voice { other_at > at } else { other_at < at || part.step.is_active() }
+                if show.is_call() { other_at > at } else { other_at < at || part.step.is_active() }
             } else {
-                other.priority > show.priority
+                other.rank > show.rank
             };
             !(contends && goes_first)
         })

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use tongluo_protocols::device::speaker::{Sound, State};
 use tongluo_protocols::event::PlayState;
-use tongluo_protocols::id::ContentId;
+use tongluo_protocols::id::{ContentId, DeviceKey};
 use tongluo_protocols::order::{Interrupted, Priority};
 
 use super::CHIME_MS;
 use super::machine::Machine;
 use super::show::{Now, Ordered, Output};
+use crate::alarm::{Voice, VoiceKind};
 use crate::journal::PlayMark;
 use crate::speaker::{News, Play, What};
 
@@ -46,9 +47,22 @@ fn file(times: u8, from_ms: u32) -> What {
     What::File { content: ContentId([3; 32]), bytes: 640_044, length_ms: 10_000, times, gap_ms: 1_000, from_ms }
 }
 
-fn voice(name: &str, speaker: &str) -> Play {
+fn voice(kind: VoiceKind, button: u64, name: &str, speaker: &str, what: What, within_ms: u32) -> Voice {
+    let play = Play { name: name.into(), speakers: vec![speaker.to_owned()], what, volume_percent: 100 };
+    Voice { device: DeviceKey::zigbee(button), kind, play, within_ms }
+}
+
+fn siren(button: u64, speaker: &str) -> Voice {
     let what = What::BuiltIn { sound: Sound::Siren, length_ms: 30_000 };
-    Play { name: name.into(), speakers: vec![speaker.to_owned()], what, volume_percent: 100 }
+    voice(VoiceKind::Call, button, &format!("alarm/{button}"), speaker, what, 30_000)
+}
+
+fn neighbours(button: u64, speaker: &str) -> Voice {
+    voice(VoiceKind::Call, button, &format!("alarm/{button}"), speaker, file(2, 0), 60_000)
+}
+
+fn truth(button: u64, truth: &str, speaker: &str) -> Voice {
+    voice(VoiceKind::Truth, button, &format!("alarm/{button}/{truth}"), speaker, file(1, 0), 30_000)
 }
 
 /// A machine, and what it said to do.
@@ -98,6 +112,16 @@ impl Village {
 
     fn begin(&mut self, now: Now, ordered: Ordered) -> Vec<String> {
         self.machine.begin(now, ordered, &BTreeMap::new());
+        self.drain(now)
+    }
+
+    fn voice(&mut self, now: Now, voice: Voice) -> Vec<String> {
+        self.machine.voice(now, voice);
+        self.drain(now)
+    }
+
+    fn tick(&mut self, now: Now) -> Vec<String> {
+        self.machine.tick(now);
         self.drain(now)
     }
 
@@ -202,26 +226,88 @@ fn a_lesser_or_equal_one_waits_its_turn() {
 }
 
 #[test]
+fn what_was_broken_off_may_go_on_beyond_the_time_in_which_it_may_begin_but_not_for_ever() {
+    let last = 900_000;
+    for (resumes_at, then) in [(last + 31_999, "play n s1"), (last + 32_001, "n s1 interrupted 1x14000")] {
+        let mut village = Village::default();
+        village.begin(at(last), notice("n", &["s1"]));
+        village.news(at(last), "n", "s1", State::Started, 0);
+        village.voice(at(last + 1), siren(1, "s1"));
+        village.news(at(last + 2), "n", "s1", State::Replaced, 14_000);
+        assert!(village.tick(at(last + 1_000)).is_empty(), "it waits");
+        village.machine.news(
+            at(resumes_at),
+            &News {
+                name: "alarm/1".into(),
+                speaker: "s1".to_owned(),
+                state: State::Finished,
+                played_ms: 0,
+                times: 0,
+                detail: None,
+            },
+        );
+        assert_eq!([village.drain(at(resumes_at)), village.tick(at(resumes_at))].concat()[0], then);
+    }
+}
+
+#[test]
 fn an_alarm_is_heard_at_once_between_danger_and_notice_and_nobody_is_told() {
     let mut village = Village::default();
     village.begin(at(0), notice("n", &["s1", "s2"]));
-    village.machine.voice(at(1), voice("alarm/x", "s1"));
-    assert_eq!(village.drain(at(1)), ["play alarm/x s1"], "nothing is committed for it");
+    assert_eq!(village.voice(at(1), siren(1, "s1")), ["play alarm/1 s1"], "nothing is committed for it");
     village.news(at(2), "n", "s1", State::Replaced, 500);
-    village.machine.voice(at(3), voice("alarm/x/taken", "s1"));
-    assert_eq!(village.drain(at(3)), ["play alarm/x/taken s1"], "what is true now goes before what was");
-    assert!(village.news(at(4), "alarm/x", "s1", State::Replaced, 500).is_empty());
-    assert!(!village.begin(at(5), danger("e", &["s1"])).is_empty());
-    assert!(village.news(at(6), "alarm/x/taken", "s1", State::Replaced, 9).is_empty());
-    village.machine.voice(at(7), voice("alarm/y", "s1"));
-    assert!(village.drain(at(7)).is_empty(), "danger goes before it");
-    village.machine.tick(at(30_008));
+    assert!(village.voice(at(3), siren(1, "s1")).is_empty(), "the same one is the same");
+    assert_eq!(village.begin(at(5), danger("e", &["s1"])).last().unwrap(), "play e s1");
+    assert!(village.news(at(6), "alarm/1", "s1", State::Replaced, 9).is_empty());
+    assert!(village.voice(at(7), truth(2, "sent", "s1")).is_empty(), "danger goes before it");
+    assert!(village.tick(at(30_008)).is_empty());
     let said = village.news(at(30_009), "e", "s1", State::Finished, 10_000);
-    assert!(said.contains(&"play n s1".to_owned()) && !said.join(" ").contains("alarm/y"), "{said:?}");
-    village.machine.voice(at(30_010), voice("alarm/z", "s2"));
-    village.drain(at(30_010));
-    village.machine.stop(at(30_011), Some("alarm/z"));
-    assert_eq!(village.drain(at(30_011)), ["silence alarm/z s2"]);
+    assert!(said.contains(&"play n s1".to_owned()) && !said.join(" ").contains("alarm"), "both are late: {said:?}");
+    village.voice(at(30_010), siren(3, "s2"));
+    village.machine.stop(at(30_011), Some("alarm/3"));
+    assert_eq!(village.drain(at(30_011)), ["silence alarm/3 s2"]);
+}
+
+#[test]
+fn no_truth_ends_a_siren_and_each_is_heard_after_it() {
+    let mut village = Village::default();
+    village.voice(at(0), siren(1, "s1"));
+    assert!(village.voice(at(10), truth(2, "sent", "s1")).is_empty(), "another household's truth waits");
+    assert!(village.voice(at(11), truth(3, "sent", "s1")).is_empty());
+    assert!(village.voice(at(12), truth(2, "taken", "s1")).is_empty());
+    let said = village.news(at(20_000), "alarm/1", "s1", State::Stopped, 20_000);
+    assert_eq!(said, ["play alarm/3/sent s1"], "the second household's is not true any more");
+    let said = village.news(at(20_001), "alarm/3/sent", "s1", State::Finished, 10_000);
+    assert_eq!(said, ["play alarm/2/taken s1"]);
+}
+
+#[test]
+fn what_is_true_now_takes_the_place_of_what_was_and_never_comes_before_it() {
+    let mut village = Village::default();
+    assert_eq!(village.voice(at(0), truth(1, "sent", "s1")), ["play alarm/1/sent s1"]);
+    assert_eq!(village.voice(at(1), truth(1, "taken", "s1")), ["silence alarm/1/sent s1"]);
+    assert_eq!(village.news(at(2), "alarm/1/sent", "s1", State::Stopped, 1), ["play alarm/1/taken s1"]);
+    assert!(village.voice(at(3), truth(2, "sent", "s1")).is_empty(), "another's is heard to its end");
+}
+
+#[test]
+fn the_latest_call_for_people_is_heard_at_once_and_the_others_go_on_for_what_is_left_of_their_time() {
+    let mut village = Village::default();
+    village.voice(at(0), siren(1, "s1"));
+    assert_eq!(village.voice(at(10_000), neighbours(2, "s1")), ["play alarm/2 s1"]);
+    assert!(village.news(at(10_001), "alarm/1", "s1", State::Replaced, 10_000).is_empty());
+    assert_eq!(village.news(at(18_000), "alarm/2", "s1", State::Finished, 8_000), ["play alarm/1 s1"]);
+    let what = &village.plays.last().unwrap().what;
+    assert_eq!(*what, What::BuiltIn { sound: Sound::Siren, length_ms: 12_000 }, "it ends when it was to end");
+    // Danger goes before it, and it goes on after that as well; but a call whose time is over is over.
+    village.begin(at(19_000), danger("e", &["s1"]));
+    village.news(at(19_001), "alarm/1", "s1", State::Replaced, 1_000);
+    village.voice(at(19_002), neighbours(3, "s1"));
+    village.tick(at(31_000));
+    let said = village.news(at(32_000), "e", "s1", State::Finished, 10_000);
+    assert_eq!(said, ["e s1 played 1x10000", "play alarm/3 s1", "over e"]);
+    assert!(village.news(at(40_000), "alarm/3", "s1", State::Finished, 8_000).is_empty(), "nothing is left");
+    assert_eq!(village.machine.next_deadline(at(40_000)), None);
 }
 
 #[test]
@@ -276,8 +362,7 @@ fn a_stop_ends_what_is_heard_and_what_waits_and_voices_only_by_name() {
     let mut village = Village::default();
     village.machine.away(at(0), vec!["s2".to_owned()]);
     village.begin(at(0), notice("b", &["s1", "s2"]));
-    village.machine.voice(at(1), voice("alarm/x", "s3"));
-    village.drain(at(1));
+    village.voice(at(1), siren(1, "s3"));
     village.machine.stop(at(2), None);
     assert_eq!(village.drain(at(2)), ["silence b s1", "b s2 stopped 0x0"]);
     village.machine.stop(at(3), Some("b"));

@@ -26,9 +26,9 @@ pub(crate) use judge::{Bench, Refusal, judge};
 pub(crate) use show::Ordered;
 pub(crate) use task::{Task, World};
 
-use crate::alarm::Voices;
+use crate::alarm::{Voice, Voices};
 use crate::journal::PlayMarked;
-use crate::speaker::{Busy, Play};
+use crate::speaker::Busy;
 
 /// How long the chime before a notice lasts.
 pub(crate) const CHIME_MS: u32 = 2_000;
@@ -69,7 +69,7 @@ pub(crate) struct Broadcasts {
 enum Ask {
     Begin(Ordered, Place),
     Stop(Option<String>, Place),
-    Voice(Play),
+    Voice(Voice),
     Hush(Arc<str>),
 }
 
@@ -115,8 +115,8 @@ impl Broadcasts {
 }
 
 impl Voices for Broadcasts {
-    fn sound(&self, play: Play) -> Result<(), Busy> {
-        self.asks.try_send(Ask::Voice(play)).map_err(|_| Busy)
+    fn sound(&self, voice: Voice) -> Result<(), Busy> {
+        self.asks.try_send(Ask::Voice(voice)).map_err(|_| Busy)
     }
 
     fn hush(&self, name: &str) -> Result<(), Busy> {

@@ -13,13 +13,27 @@ use tongluo_protocols::id::ContentId;
 use tongluo_protocols::order::{Interrupted, Priority};
 
 use super::CHIME_MS;
+use crate::alarm::{Voice, VoiceKind};
 use crate::journal::PlayMark;
 use crate::speaker::{News, Play, What};
 
-/// An alarm's voice that has waited longer says nothing true any more.
-const VOICE_WAITS_MS: u64 = 30_000;
 /// Pauses between tries for a file that cannot be had: the first, doubled each time, and the longest.
 const FETCH_PAUSE_MS: (u64, u64) = (2_000, 60_000);
+/// Why a broadcast is not heard, or not now: words that stand for sentences on the pages. Other reasons come as they are, from
+/// a disk, a line or a loudspeaker.
+pub(super) mod why {
+    /// The gateway was started anew while it sounded.
+    pub(crate) const STARTED_ANEW: &str = "gateway_started_anew";
+    /// Something more urgent is heard first, or took its place.
+    pub(crate) const MORE_URGENT: &str = "more_urgent";
+    /// The loudspeaker does not answer.
+    pub(crate) const NO_ANSWER: &str = "no_answer";
+    /// Its time was over before it could be heard.
+    pub(crate) const LATE: &str = "late";
+    /// Its time was over before it could go on.
+    pub(crate) const LATE_TO_GO_ON: &str = "late_to_go_on";
+}
+
 /// What a chime's name ends with; a broadcast's has its own before it.
 const CHIME_SUFFIX: &str = "#chime";
 
@@ -68,6 +82,14 @@ pub(crate) enum Output {
     Over { name: Arc<str> },
 }
 
+impl Ordered {
+    /// How long it sounds, all times and the pauses in between.
+    fn whole_ms(&self) -> i64 {
+        let gaps_ms = i64::from(self.times.saturating_sub(1)) * i64::from(self.gap_ms);
+        i64::from(self.times) * i64::from(self.length_ms) + gaps_ms
+    }
+}
+
 /// How far a broadcast has come at a loudspeaker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Told {
@@ -83,7 +105,7 @@ pub(crate) struct Told {
 #[derive(Debug)]
 pub(super) struct Show {
     pub(super) name: Arc<str>,
-    pub(super) priority: Priority,
+    pub(super) rank: Rank,
     pub(super) parts: BTreeMap<String, Part>,
     interrupted: Interrupted,
     length_ms: u32,
@@ -96,10 +118,13 @@ pub(super) struct Show {
     trouble: Option<String>,
 }
 
+/// What goes before what, the greater before the lesser: by priority, and among alarms' voices by what they are for.
+pub(super) type Rank = (Priority, Option<VoiceKind>);
+
 #[derive(Debug)]
 enum Kind {
     Ordered(Ordered),
-    Voice { play: Play, until_mono_ms: u64 },
+    Voice { voice: Voice, until_mono_ms: u64 },
 }
 
 /// How far a show has come at one loudspeaker.
@@ -150,7 +175,7 @@ impl Show {
         };
         Self {
             name: ordered.name.clone(),
-            priority: ordered.priority,
+            rank: (ordered.priority, None),
             parts: ordered.speakers.iter().chain(marks.keys()).map(part).collect(),
             interrupted: ordered.interrupted,
             length_ms: ordered.length_ms,
@@ -161,19 +186,33 @@ impl Show {
         }
     }
 
-    /// An alarm's voice, which needs no file and waits a while for greater shows.
-    pub(super) fn voice(now: Now, play: Play) -> Self {
+    /// An alarm's voice, which needs no file. What calls people begins again after what took its place; what told a truth is
+    /// told, or was not heard.
+    pub(super) fn voice(now: Now, voice: Voice) -> Self {
+        let Play { name, speakers, what, .. } = &voice.play;
         Self {
-            name: play.name.clone(),
-            priority: Priority::AlarmVoice,
-            parts: play.speakers.iter().map(|speaker| (speaker.clone(), Part::new(Step::Waiting))).collect(),
-            interrupted: Interrupted::Drop,
-            length_ms: u32::try_from(play.what.whole_ms()).unwrap_or(u32::MAX),
+            name: name.clone(),
+            rank: (Priority::AlarmVoice, Some(voice.kind)),
+            parts: speakers.iter().map(|speaker| (speaker.clone(), Part::new(Step::Waiting))).collect(),
+            interrupted: if voice.kind == VoiceKind::Call { Interrupted::Restart } else { Interrupted::Drop },
+            length_ms: u32::try_from(what.whole_ms()).unwrap_or(u32::MAX),
             ready: true,
             fetch_again: None,
             trouble: None,
-            kind: Kind::Voice { play, until_mono_ms: now.mono_ms + VOICE_WAITS_MS },
+            kind: Kind::Voice { until_mono_ms: now.mono_ms + u64::from(voice.within_ms), voice },
         }
+    }
+
+    /// Whether it calls people.
+    pub(super) fn is_call(&self) -> bool {
+        self.rank.1 == Some(VoiceKind::Call)
+    }
+
+    /// Whether it says of an alarm what was true before this.
+    pub(super) fn is_outdated_by(&self, new: &Voice) -> bool {
+        let is_truth = |voice: &Voice| voice.kind == VoiceKind::Truth;
+        is_truth(new)
+            && matches!(&self.kind, Kind::Voice { voice, .. } if is_truth(voice) && voice.device == new.device)
     }
 
     pub(super) const fn is_ordered(&self) -> bool {
@@ -185,13 +224,20 @@ impl Show {
         matches!(&self.kind, Kind::Ordered(ordered) if ordered.chime)
     }
 
-    /// Whether it may begin, or go on, as far as it depends on itself.
-    pub(super) fn may_begin(&self, now: Now) -> bool {
+    /// Whether a part of it may begin, or go on, as far as that depends on the show itself.
+    pub(super) fn may_sound(&self, part: &Part, now: Now) -> bool {
+        let is_kept_by_night = self.is_ordered() && now.night && self.rank.0 != Priority::Emergency;
+        self.ready && !is_kept_by_night && self.is_late(part, now) == Some(false)
+    }
+
+    /// Whether a part's time is over; `None` while nobody knows what time it is. A broadcast that has begun may go on for as long
+    /// as it would sound had it begun at the last moment.
+    fn is_late(&self, part: &Part, now: Now) -> Option<bool> {
         match &self.kind {
-            Kind::Voice { .. } => true,
+            Kind::Voice { until_mono_ms, .. } => Some(now.mono_ms >= *until_mono_ms),
             Kind::Ordered(ordered) => {
-                let in_time = now.utc_ms.is_some_and(|utc_ms| utc_ms <= ordered.not_after_ms);
-                self.ready && in_time && (!now.night || self.priority == Priority::Emergency)
+                let goes_on_ms = if part.begun { ordered.whole_ms() } else { 0 };
+                Some(now.utc_ms? > ordered.not_after_ms.saturating_add(goes_on_ms))
             }
         }
     }
@@ -242,19 +288,15 @@ impl Show {
             self.fetch_again = Some((u64::MAX, pause_ms));
             outputs.push_back(Output::Fetch { name: self.name.clone(), content, bytes });
         }
-        let is_late = match &self.kind {
-            Kind::Ordered(ordered) => now.utc_ms.is_some_and(|utc_ms| utc_ms > ordered.not_after_ms),
-            Kind::Voice { until_mono_ms, .. } => now.mono_ms > *until_mono_ms,
-        };
-        if !is_late {
-            return;
-        }
         for speaker in self.waiting() {
-            let begun = self.parts[&speaker].begun;
+            let part = &self.parts[&speaker];
+            if self.is_late(part, now) != Some(true) {
+                continue;
+            }
             let (state, detail) = match self.trouble.clone() {
-                Some(why) => (PlayState::Failed, why),
-                None if begun => (PlayState::Interrupted, "its time was over before it could go on".to_owned()),
-                None => (PlayState::Expired, "its time was over before it could be heard".to_owned()),
+                Some(trouble) => (PlayState::Failed, trouble),
+                None if part.begun => (PlayState::Interrupted, why::LATE_TO_GO_ON.to_owned()),
+                None => (PlayState::Expired, why::LATE.to_owned()),
             };
             self.end(&speaker, state, &detail, outputs);
         }
@@ -273,14 +315,14 @@ impl Show {
     }
 
     /// Hands parts that are begun to their loudspeakers.
-    pub(super) fn play(&mut self, speakers: Vec<String>, chimes: bool, outputs: &mut Outputs) {
+    pub(super) fn play(&mut self, now: Now, speakers: Vec<String>, chimes: bool, outputs: &mut Outputs) {
         // Loudspeakers that go on from another place are told so one by one.
         let mut plays: Vec<Play> = Vec::new();
         for speaker in speakers {
             let Some(part) = self.parts.get_mut(&speaker) else { continue };
             part.step = if chimes { Step::Chiming } else { Step::Playing };
             part.before_ms = part.played_ms;
-            let (what, volume_percent) = self.kind.what(part.before_ms, chimes);
+            let (what, volume_percent) = self.kind.what(now, part.before_ms, chimes);
             match plays.iter_mut().find(|play| play.what == what) {
                 Some(play) => play.speakers.push(speaker),
                 None => {
@@ -300,11 +342,11 @@ impl Show {
     }
 
     /// A loudspeaker said how far it has come. `is_away`: it does not answer.
-    pub(super) fn news(&mut self, news: &News, is_away: bool, outputs: &mut Outputs) {
+    pub(super) fn news(&mut self, now: Now, news: &News, is_away: bool, outputs: &mut Outputs) {
         let speaker = news.speaker.as_str();
         let Some(part) = self.parts.get_mut(speaker).filter(|part| part.step.is_active()) else { return };
         if is_chime(&news.name) {
-            return self.chimed(speaker, news.state, outputs);
+            return self.chimed(now, speaker, news.state, outputs);
         }
         part.played_ms = part.before_ms.saturating_add(news.played_ms);
         let detail = news.detail.as_deref().unwrap_or_default();
@@ -318,11 +360,13 @@ impl Show {
         }
     }
 
-    fn chimed(&mut self, speaker: &str, state: State, outputs: &mut Outputs) {
+    fn chimed(&mut self, now: Now, speaker: &str, state: State, outputs: &mut Outputs) {
         match (self.parts[speaker].step, state) {
             (_, State::Fetching | State::Started) => {}
             // A loudspeaker that cannot chime is heard all the same.
-            (Step::Chiming, State::Finished | State::Failed) => self.play(vec![speaker.to_owned()], false, outputs),
+            (Step::Chiming, State::Finished | State::Failed) => {
+                self.play(now, vec![speaker.to_owned()], false, outputs)
+            }
             (Step::Chiming, State::Stopped | State::Replaced) => self.broke_off(speaker, outputs),
             (Step::Stopping, _) => self.end(speaker, PlayState::Stopped, "", outputs),
             _ => {}
@@ -337,13 +381,13 @@ impl Show {
         }
         match self.interrupted {
             Interrupted::Drop => {
-                return self.end(speaker, PlayState::Interrupted, "something more urgent took its place", outputs);
+                return self.end(speaker, PlayState::Interrupted, why::MORE_URGENT, outputs);
             }
             Interrupted::Resume => {}
             Interrupted::Restart => part.played_ms = 0,
         }
         part.step = Step::Waiting;
-        self.tell(speaker, PlayState::Waiting, "something more urgent is heard first", outputs);
+        self.tell(speaker, PlayState::Waiting, why::MORE_URGENT, outputs);
     }
 
     /// It could not be heard, or not to its end. One that was never heard, at a loudspeaker that does not answer, waits for it.
@@ -355,7 +399,7 @@ impl Show {
         }
         if is_away && is_ordered && part.played_ms == 0 && part.told != Some(PlayState::Playing) {
             part.step = Step::Waiting;
-            return self.tell(speaker, PlayState::Waiting, "the loudspeaker does not answer", outputs);
+            return self.tell(speaker, PlayState::Waiting, why::NO_ANSWER, outputs);
         }
         self.end(speaker, PlayState::Failed, detail, outputs);
     }
@@ -387,10 +431,17 @@ impl Show {
 }
 
 impl Kind {
-    /// What is to be heard from `before_ms` on.
-    fn what(&self, before_ms: u32, chimes: bool) -> (What, u8) {
+    /// What is to be heard now, from `before_ms` on. A siren ends when it was to end, whatever went before it.
+    fn what(&self, now: Now, before_ms: u32, chimes: bool) -> (What, u8) {
         match self {
-            Self::Voice { play, .. } => (play.what.clone(), play.volume_percent),
+            Self::Voice { voice, until_mono_ms } => {
+                let left_ms = u32::try_from(until_mono_ms.saturating_sub(now.mono_ms)).unwrap_or(u32::MAX);
+                let what = match voice.play.what.clone() {
+                    What::BuiltIn { sound, length_ms } => What::BuiltIn { sound, length_ms: length_ms.min(left_ms) },
+                    file @ What::File { .. } => file,
+                };
+                (what, voice.play.volume_percent)
+            }
             Self::Ordered(ordered) if chimes => {
                 (What::BuiltIn { sound: Sound::Chime, length_ms: CHIME_MS }, ordered.volume_percent)
             }

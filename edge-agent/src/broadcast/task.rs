@@ -147,7 +147,7 @@ impl<S: Sinks> Task<S> {
                 self.carry_out();
                 self.finish(place);
             }
-            Ask::Voice(play) => self.machine.voice(now, play),
+            Ask::Voice(voice) => self.machine.voice(now, voice),
             Ask::Hush(name) => self.machine.stop(now, Some(&name)),
         }
     }
