@@ -28,6 +28,9 @@ fn village() -> SigningKey {
     SigningKey::from_bytes(&[9; 32])
 }
 
+/// For so long before and after noon the villages' keys count: over the night.
+const DELEGATED_MS: i64 = 24 * 3_600_000;
+
 fn gate() -> Gate {
     let (public, mut text) = (root().verifying_key(), [0; 44]);
     let key = Base64::encode(public.as_bytes(), &mut text).unwrap();
@@ -40,8 +43,8 @@ fn gate() -> Gate {
             key: village().verifying_key().to_bytes(),
             regions: List::new(&regions),
             classes: List::new(&classes),
-            not_before_ms: NOON_MS - 1_000_000,
-            not_after_ms: NOON_MS + 1_000_000,
+            not_before_ms: NOON_MS - DELEGATED_MS,
+            not_after_ms: NOON_MS + DELEGATED_MS,
         };
         gate.delegate(1, &delegation).unwrap();
     }
@@ -166,6 +169,8 @@ fn each_order_gets_its_verdict() {
     let night_ms = NOON_MS + 10 * 3_600_000;
     let by_night =
         Case { order: Order { not_before_ms: night_ms, not_after_ms: night_ms, ..case.order }, ..at(night_ms) };
+    let villages_by_night =
+        Case { signer: [9; 32], order: Order { issuer: "village", counter: 1, ..by_night.order }, ..by_night };
     let county = "411728";
     let wide = Broadcast { reach: county, persons: 2, ..case.broadcast };
     let regional: Targets<'static> = Targets::new(const { &[Target::Region("411728")] });
@@ -181,18 +186,13 @@ fn each_order_gets_its_verdict() {
         ("by the county, with two", broadcast(wide), "obeyed"),
         ("danger by night", Case { sound: Some(danger), broadcast: alarm, ..by_night }, "obeyed"),
         ("by the village's key", by("village"), "obeyed"),
+        // In its own village danger may be called at any hour, whether the county is there or not.
         (
             "danger by the village's key by night",
-            Case {
-                sound: Some(danger),
-                broadcast: alarm,
-                signer: [9; 32],
-                order: Order { issuer: "village", counter: 1, ..by_night.order },
-                utc_ms: Some(NOON_MS + 900_000),
-                ..by_night
-            },
-            "early",
+            Case { sound: Some(danger), broadcast: alarm, ..villages_by_night },
+            "obeyed",
         ),
+        ("a notice by the village's key by night", villages_by_night, "night"),
         ("danger by the village's key", Case { sound: Some(danger), broadcast: alarm, ..by("village") }, "obeyed"),
         ("a foreign key", Case { signer: [8; 32], ..case }, "foreign_key"),
         ("the village's key in the root's name", Case { signer: [9; 32], ..case }, "foreign_key"),
@@ -300,8 +300,8 @@ fn each_order_gets_its_verdict() {
         (
             "the village's key after its time",
             Case {
-                order: Order { not_after_ms: NOON_MS + 2_000_000, ..by("village").order },
-                utc_ms: Some(NOON_MS + 1_000_001),
+                order: Order { not_after_ms: NOON_MS + 2 * DELEGATED_MS, ..by("village").order },
+                utc_ms: Some(NOON_MS + DELEGATED_MS + 1),
                 ..by("village")
             },
             "delegation_expired",
