@@ -96,7 +96,7 @@ async fn story(folder: &Folder) -> Result<()> {
 }
 
 /// Has a button set something off, as a technician chooses with the place; waits until the gateway follows that.
-async fn choose(api: &Api, gateway: &Path, key: &str, response: Value) -> Result<()> {
+pub(crate) async fn choose(api: &Api, gateway: &Path, key: &str, response: Value) -> Result<()> {
     let devices = api.list("/api/v1/devices", "devices").await?;
     let device = devices.iter().find(|device| device["key"] == key).context("the button is not known")?;
     let chosen = json!({ "response": response });
@@ -114,23 +114,34 @@ fn configuration(gateway: &Path) -> Result<Configuration> {
     Ok(Configuration::parse(&std::fs::read(gateway.join("configuration.cbor"))?)?)
 }
 
-/// Which of the voices each play was, sample by sample; those of the hub, and those that gateways have from the beginning.
+/// Which of the voices each play was, sample by sample.
 fn spoken(horn: &Horn, gateway: &Path) -> Result<Vec<&'static str>> {
+    let voices = voices(gateway)?;
+    let heard = horn.heard()?.into_iter().map(|(play, _)| {
+        let (samples, _) = horn.samples(play)?;
+        Ok(voices.iter().find(|(_, voice)| *voice == samples).map_or("no voice", |(name, _)| *name))
+    });
+    heard.collect()
+}
+
+/// The voices that a gateway may speak with, as loud as they are heard: those of the hub, and those that it has from the beginning.
+pub(crate) fn voices(gateway: &Path) -> Result<Vec<(&'static str, Vec<i16>)>> {
     let mut voices = Vec::new();
     for name in ["sent", "taken", "nobody", "neighbours"] {
         let built_in = Path::new(BUILT_IN_VOICES).join(format!("{name}.wav"));
         let given =
             configuration(gateway)?.sound(name).map(|sound| gateway.join("sounds").join(sound.content.to_string()));
         for path in [Some(built_in), given].into_iter().flatten().filter(|path| path.exists()) {
-            let turned_down = |sample: i16| i16::try_from(i32::from(sample) * VOLUME_PERCENT / 100).expect("quieter");
-            voices.push((name, samples_of(&path)?.0.into_iter().map(turned_down).collect::<Vec<_>>()));
+            voices.push((name, turned_down(&samples_of(&path)?.0)));
         }
     }
-    let heard = horn.heard()?.into_iter().map(|(play, _)| {
-        let (samples, _) = horn.samples(play)?;
-        Ok(voices.iter().find(|(_, voice)| *voice == samples).map_or("no voice", |(name, _)| *name))
-    });
-    heard.collect()
+    Ok(voices)
+}
+
+/// A sound as a loudspeaker lets it out.
+pub(crate) fn turned_down(samples: &[i16]) -> Vec<i16> {
+    let turned_down = |sample: &i16| i16::try_from(i32::from(*sample) * VOLUME_PERCENT / 100).expect("quieter");
+    samples.iter().map(turned_down).collect()
 }
 
 /// What a person does with the open alarm of a device.

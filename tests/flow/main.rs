@@ -7,6 +7,7 @@ mod configuration;
 mod enrolment;
 mod evidence;
 mod exports;
+mod heard;
 mod house;
 mod outage;
 mod press;
