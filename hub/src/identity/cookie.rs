@@ -2,8 +2,6 @@
 
 use axum::http::{HeaderMap, HeaderValue, header};
 
-use super::session::SESSION_MS;
-
 /// On plain HTTP, which is loopback only.
 const PLAIN_NAME: &str = "tongluo_session";
 /// On HTTPS. The prefix makes browsers insist on `Secure`, on `Path=/`, and on this very host (RFC 6265bis, 4.1.3.2).
@@ -24,10 +22,10 @@ pub(super) fn token(headers: &HeaderMap, secure: bool) -> Option<[u8; 32]> {
         .find_map(|(found, value)| if found == name(secure) { from_hexadecimal(value) } else { None })
 }
 
-/// `Set-Cookie` for a new session.
-pub(super) fn set(token: &[u8; 32], secure: bool) -> HeaderValue {
+/// `Set-Cookie` for a new session that lasts so long.
+pub(super) fn set(token: &[u8; 32], lasts_ms: i64, secure: bool) -> HeaderValue {
     let value: String = token.iter().map(|byte| format!("{byte:02x}")).collect();
-    written(&value, SESSION_MS / 1000, secure)
+    written(&value, lasts_ms / 1000, secure)
 }
 
 /// `Set-Cookie` that takes the cookie away.
@@ -70,10 +68,10 @@ mod tests {
     fn a_cookie_that_was_set_is_found() {
         let bytes: [u8; 32] = std::array::from_fn(|index| u8::try_from(index * 7).unwrap());
         for secure in [false, true] {
-            let written = set(&bytes, secure);
+            let written = set(&bytes, 60_000, secure);
             let written = written.to_str().unwrap();
             assert!(written.contains("; HttpOnly") && written.contains("; SameSite=Strict"));
-            assert!(written.contains("; Path=/;"));
+            assert!(written.contains("; Path=/; Max-Age=60;"));
             assert_eq!(written.ends_with("; Secure"), secure);
             let pair = written.split(';').next().unwrap();
             assert_eq!(token(&request(&format!("other=1; {pair}")), secure), Some(bytes));

@@ -10,7 +10,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::account::{self, User, UserCreate, UserPatch};
-use super::{Identity, cookie, login, own_password, peer, store};
+use super::{Identity, cookie, login, own_password, peer, session_ms, store};
 use crate::clock;
 use crate::ids::{AccountId, RegionCode};
 use crate::viewer::{Right, Role, Viewer};
@@ -95,7 +95,7 @@ async fn log_in(
 ) -> Result<impl IntoResponse, Problem> {
     let from = peer::remote_address(&extensions, &headers);
     let (token, viewer) = login::log_in(&identity, from, &request.username, request.password, clock::utc_ms()).await?;
-    let cookie = cookie::set(&token, peer::is_secure(&extensions, &headers));
+    let cookie = cookie::set(&token, session_ms(viewer.role), peer::is_secure(&extensions, &headers));
     Ok((AppendHeaders([(header::SET_COOKIE, cookie)]), Json(me(&identity, viewer).await?)))
 }
 

@@ -61,7 +61,7 @@ pub(super) async fn log_in(
     }
     limit::give_back(&mut transaction, &by_address).await?;
     limit::forget(&mut transaction, &by_account).await?;
-    store::insert_session(&mut transaction, now_ms, &token_sha256, &known.account_id).await?;
+    store::insert_session(&mut transaction, now_ms, &token_sha256, (&known.account_id, known.role)).await?;
     let viewer = store::viewer(&mut *transaction, &token_sha256, now_ms).await?.ok_or_else(wrong)?;
     let line = audit::Record::done(&viewer, "session.begin", viewer.account_id.as_str(), &viewer.region);
     audit::record(&mut transaction, now_ms, line).await?;

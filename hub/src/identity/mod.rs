@@ -31,7 +31,7 @@ pub use account::{User, create_first_administrator};
 pub use guard::{AllowedHosts, guard};
 pub use http::routes;
 pub use peer::{Secure, remote_address};
-pub use session::{SESSION_MS, authenticate};
+pub use session::{authenticate, session_ms};
 
 // Rooms above this one know the viewer from here; those below it (regions, the audit trail) from where it is written.
 pub use crate::viewer::{Right, Role, Viewer};

@@ -8,11 +8,23 @@ use tokio::sync::watch;
 
 use super::{Identity, cookie, peer, store};
 use crate::clock;
-use crate::viewer::Viewer;
+use crate::viewer::{Role, Viewer};
 use crate::web::Problem;
 
-/// How long a session lasts: a long shift, so that nobody is logged out in the middle of an alarm.
-pub const SESSION_MS: i64 = 12 * 3600 * 1000;
+/// How long a session lasts at a desk that others share: a long shift, so that nobody is logged out in the middle of an alarm.
+const SHIFT_MS: i64 = 12 * 3600 * 1000;
+/// How long it lasts for a village head, on a phone that is theirs: whoever has to call out danger must not have to remember a
+/// password first. Whoever loses the phone changes the password, which ends every session, or has an administrator do it.
+const OWN_PHONE_MS: i64 = 30 * 24 * 3600 * 1000;
+
+/// How long a session of this role lasts, in milliseconds.
+#[must_use]
+pub const fn session_ms(role: Role) -> i64 {
+    match role {
+        Role::VillageHead => OWN_PHONE_MS,
+        _ => SHIFT_MS,
+    }
+}
 
 /// Layer that finds the [`Viewer`] by the session cookie and puts them into the request. Without a good cookie the
 /// request goes on without a viewer; the routes that need one refuse it.

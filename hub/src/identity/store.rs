@@ -4,7 +4,7 @@ use sqlx::any::AnyRow;
 use sqlx::{Any, AnyConnection, Executor, Row};
 
 use super::account::User;
-use super::session::SESSION_MS;
+use super::session::session_ms;
 use crate::ids::{AccountId, RegionCode};
 use crate::viewer::{Role, Viewer};
 use crate::web::Language;
@@ -16,6 +16,7 @@ const SESSIONS_PER_ACCOUNT_MAX: i64 = 20;
 pub(super) struct Credential {
     pub(super) account_id: AccountId,
     pub(super) password_hash: String,
+    pub(super) role: Role,
     pub(super) disabled: bool,
 }
 
@@ -64,16 +65,19 @@ pub(super) async fn credential(
     executor: impl Executor<'_, Database = Any>,
     username: &str,
 ) -> Result<Option<Credential>, sqlx::Error> {
-    let row: Option<(String, String, i64)> =
-        sqlx::query_as("select id, password_hash, disabled from account where username = $1")
-            .bind(username)
-            .fetch_optional(executor)
-            .await?;
-    Ok(row.map(|(id, password_hash, disabled)| Credential {
-        account_id: AccountId::from_known(id),
-        password_hash,
-        disabled: disabled != 0,
-    }))
+    let read = |row: AnyRow| {
+        Ok(Credential {
+            account_id: AccountId::from_known(row.try_get::<String, _>("id")?),
+            password_hash: row.try_get("password_hash")?,
+            role: known_role(&row)?,
+            disabled: row.try_get::<i64, _>("disabled")? != 0,
+        })
+    };
+    sqlx::query("select id, password_hash, role, disabled from account where username = $1")
+        .bind(username)
+        .try_map(read)
+        .fetch_optional(executor)
+        .await
 }
 
 pub(super) async fn account_and_region(
@@ -87,14 +91,16 @@ pub(super) async fn account_and_region(
     Ok(row.map(|(id, region)| (AccountId::from_known(id), RegionCode::from_known(region))))
 }
 
-/// Holds an account's row until the transaction ends, if it is still enabled and has the same password.
+/// Holds an account's row until the transaction ends, if it is still enabled and has the same password and role.
 pub(super) async fn hold_account(connection: &mut AnyConnection, known: &Credential) -> Result<bool, sqlx::Error> {
-    let held =
-        sqlx::query("update account set disabled = disabled where id = $1 and password_hash = $2 and disabled = 0")
-            .bind(known.account_id.as_str())
-            .bind(known.password_hash.as_str())
-            .execute(connection)
-            .await?;
+    let held = sqlx::query(
+        "update account set disabled = disabled where id = $1 and password_hash = $2 and role = $3 and disabled = 0",
+    )
+    .bind(known.account_id.as_str())
+    .bind(known.password_hash.as_str())
+    .bind(known.role.as_str())
+    .execute(connection)
+    .await?;
     Ok(held.rows_affected() == 1)
 }
 
@@ -113,13 +119,13 @@ pub(super) async fn insert_session(
     connection: &mut AnyConnection,
     now_ms: i64,
     token_sha256: &[u8; 32],
-    account: &AccountId,
+    (account, role): (&AccountId, Role),
 ) -> Result<(), sqlx::Error> {
     sqlx::query("insert into session (token_sha256, account_id, created_ms, expires_ms) values ($1, $2, $3, $4)")
         .bind(token_sha256.to_vec())
         .bind(account.as_str())
         .bind(now_ms)
-        .bind(now_ms + SESSION_MS)
+        .bind(now_ms + session_ms(role))
         .execute(&mut *connection)
         .await?;
     sqlx::query(

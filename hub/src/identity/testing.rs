@@ -28,7 +28,7 @@ pub(crate) async fn begin_session(store: &Store, role: Role, region: &RegionCode
     let mut transaction = store.begin().await.unwrap();
     store::insert_account(&mut transaction, now_ms, &account).await.unwrap();
     let hash = session::hash(&token);
-    store::insert_session(&mut transaction, now_ms, &hash, &account_id).await.unwrap();
+    store::insert_session(&mut transaction, now_ms, &hash, (&account_id, role)).await.unwrap();
     transaction.commit().await.unwrap();
     let hexadecimal: String = token.iter().map(|byte| format!("{byte:02x}")).collect();
     format!("tongluo_session={hexadecimal}")

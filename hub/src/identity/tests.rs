@@ -10,7 +10,7 @@ use futures_util::future::{join, join_all};
 use serde_json::{Value, json};
 
 use super::{
-    AllowedHosts, Identity, Role, SESSION_MS, Secure, authenticate, create_first_administrator, expire, guard, routes,
+    AllowedHosts, Identity, Role, Secure, authenticate, create_first_administrator, expire, guard, routes, session_ms,
 };
 use crate::clock;
 use crate::config::Config;
@@ -167,7 +167,34 @@ async fn a_session_ends_by_itself() {
         let browser = hub.logged_in("admin", &password).await;
         sqlx::query("update session set expires_ms = $1").bind(clock::utc_ms()).execute(store.reader()).await.unwrap();
         assert_eq!(browser.who().await.code(), "unauthenticated");
-        assert!(expire(&store, clock::utc_ms() + SESSION_MS).await.unwrap() >= 1);
+        assert!(expire(&store, clock::utc_ms() + session_ms(Role::Administrator)).await.unwrap() >= 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_village_heads_phone_stays_logged_in_longer_than_a_desk() {
+    const HOUR_MS: i64 = 3_600_000;
+    each_store(async |store| {
+        let (hub, password) = Hub::new(&store).await;
+        let admin = hub.logged_in("admin", &password).await;
+        admin.create("wang.cun", Role::VillageHead, COUNTY).await;
+        admin.create("li.si", Role::Operator, COUNTY).await;
+        for (username, hours) in [("wang.cun", 30 * 24), ("li.si", 12)] {
+            let mut browser = hub.browser("192.0.2.1");
+            let begun_ms = clock::utc_ms();
+            let me = browser.log_in(username, PASSWORD).await;
+            let cookie = me.headers[header::SET_COOKIE].to_str().unwrap();
+            assert!(cookie.contains(&format!("; Max-Age={};", hours * 3_600)), "{username}: {cookie}");
+            let expires_ms: i64 = sqlx::query_scalar(
+                "select max(expires_ms) from session join account on account.id = account_id where username = $1",
+            )
+            .bind(username)
+            .fetch_one(store.reader())
+            .await
+            .unwrap();
+            assert!((0..HOUR_MS).contains(&(expires_ms - begun_ms - hours * HOUR_MS)), "{username}: {expires_ms}");
+        }
     })
     .await;
 }

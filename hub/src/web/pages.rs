@@ -45,7 +45,7 @@ async fn asset(Path(path): Path<String>) -> Response {
         return Problem::not_found().into_response();
     };
     let kind = file.metadata.mimetype().to_owned();
-    // Names hold a hash of the content: what has one name never changes.
+    // Names hold a hash of the content, or a number that is counted up: what has one name never changes.
     serve(file, &kind, "public, max-age=31536000, immutable")
 }
 
