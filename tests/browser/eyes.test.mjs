@@ -353,6 +353,7 @@ describe('playback', () => {
     await page.getByRole('button', { name: '开始导出' }).click();
     await page.getByText('请写明为什么导出。').waitFor();
     await page.getByLabel('为什么导出').fill('派出所书面调取');
+    await page.getByText('草稿，还没有发出').waitFor();
     await page.getByRole('button', { name: '开始导出' }).click();
     await page.getByText(/已完成 \d+%/).waitFor();
     await shoot(page, 'eyes-export-running');
@@ -363,6 +364,8 @@ describe('playback', () => {
     const link = await page.getByRole('link', { name: /下载 MP4/ }).getAttribute('href');
     const bytes = await page.evaluate(async (path) => [...new Uint8Array(await (await fetch(path)).arrayBuffer())], link);
     assert.equal(createHash('sha256').update(Buffer.from(bytes)).digest('hex'), said);
+    await page.getByRole('button', { name: '再导出' }).click();
+    assert.equal(await page.getByLabel('为什么导出').inputValue(), '派出所书面调取', 'another part has the same reason');
   });
 
   it('says what the village cannot give, and cancels', async () => {

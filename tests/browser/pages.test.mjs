@@ -207,6 +207,23 @@ describe('the command page', () => {
     assert.equal(await page.getByLabel('说明').inputValue(), '已派张三去看', 'the draft survives a reload');
   });
 
+  it('keeps the reason for refusing a broadcast over a reload', async () => {
+    await command('calm');
+    const ask = async () => {
+      await page.getByRole('button', { name: '广播等确认 1' }).click();
+      await page.getByRole('button', { name: '不同意…' }).click();
+    };
+    const dialog = page.getByRole('dialog', { name: '不同意播出' });
+    await ask();
+    await dialog.getByLabel('为什么不同意').fill('时间写错了');
+    await page.reload();
+    await ask();
+    assert.equal(await dialog.getByLabel('为什么不同意').inputValue(), '时间写错了');
+    await dialog.getByText('草稿，还没有发出').waitFor();
+    await dialog.getByRole('button', { name: '不同意' }).click();
+    await page.getByText('已退回，没有播。').waitFor();
+  });
+
   it('stays whole at 200 % zoom and on a narrow screen', async () => {
     await command('busy', { viewport: { width: 720, height: 450 } });
     await shoot(page, 'command-zoomed');
@@ -273,6 +290,39 @@ describe('the field page', () => {
     await page.getByText('网关已接入，等它上线…').waitFor();
     await page.getByText('网关已在线。').waitFor();
     await shoot(page, 'field-online');
+  });
+
+  it('keeps the reason typed into each of its windows over a reload', async () => {
+    await field('busy', { user: 'guanliyuan' });
+    const windows = [
+      ['sites/s1', '消除…', '做了什么', '消除'],
+      ['sites/s1', '吊销网关证书…', '原因', '吊销'],
+      ['order-keys', /^撤销…/, '原因', '撤销'],
+    ];
+    for (const [place, opener, label, submit] of windows) {
+      const dialog = page.getByRole('dialog');
+      const open = async () => {
+        await page.goto(`${hub.url}/field#/${place}`);
+        await page.getByRole('button', { name: opener }).first().click();
+        await dialog.waitFor();
+      };
+      await open();
+      const note = dialog.getByText('草稿，还没有发出');
+      assert.equal(await note.isVisible(), false, 'nothing was typed yet');
+      const place_of = () => dialog.getByRole('button', { name: submit, exact: true }).boundingBox();
+      const before = await place_of();
+      await page.getByLabel(label).fill('网关丢失，已找到');
+      await note.waitFor();
+      assert.deepEqual(await place_of(), before, 'no button moves under the thumb');
+      await page.reload();
+      await open();
+      assert.equal(await page.getByLabel(label).inputValue(), '网关丢失，已找到', `${opener}`);
+      await note.waitFor();
+      if (await page.getByRole('checkbox').count()) await page.getByRole('checkbox').check();
+      await dialog.getByRole('button', { name: submit, exact: true }).click();
+      await dialog.waitFor({ state: 'detached' });
+    }
+    assert.deepEqual(await page.evaluate(() => Object.keys(localStorage).filter((key) => key.includes('draft'))), [], 'what was sent is no draft');
   });
 
   it('says what could not be read, and does not call it empty', async () => {
