@@ -10,6 +10,8 @@ const DELAY_MS = 40;
 /** Length of the film that stands for every clip: thirty seconds before the press, sixty after. */
 const CLIP_S = 90;
 const TINTS = ['0x30363c', '0x3a342e'];
+/** The one whose sound is taken too: of a square where there is a notice of it. */
+const WITH_SOUND = 'c2';
 
 const CAMERAS = [
   ['c1', 's1', '村委会门口', 'public', '大门立柱', 120, 'ok', 'h264', 'h264'],
@@ -32,7 +34,7 @@ export function cameras(state, now) {
       id, site_id, site_name: site.name, region_code: site.region_code, recorder_id: `r-${site_id}`, name, kind, place,
       latitude: site.latitude === null ? null : site.latitude + 0.0006 * ((at % 3) - 1), longitude: site.longitude === null ? null : site.longitude + 0.0008 * ((at % 2) * 2 - 1),
       direction_degrees, url: `rtsp://192.168.8.${20 + at}:554/Streaming/Channels/101`, sub_url: sub === null ? null : `rtsp://192.168.8.${20 + at}:554/Streaming/Channels/102`,
-      has_credentials: true, sessions_max: 4, audio: false, record: kind === 'home' ? 'off' : 'main', days_max: 30, bytes_max: 200 * 2 ** 30, household_device_ids: kind === 'home' ? ['d1'] : [],
+      has_credentials: true, sessions_max: 4, audio: id === WITH_SOUND, record: kind === 'home' ? 'off' : 'main', days_max: 30, bytes_max: 200 * 2 ** 30, household_device_ids: kind === 'home' ? ['d1'] : [],
       consent_ms: kind === 'home' ? now - 40 * 24 * HOUR : null,
       state: { name: condition, since_ms: now - (condition === 'ok' ? 3 * HOUR : 6 * MINUTE), detail: DETAILS[condition] ?? '' },
       main: stream(main, 1280, 720), sub: stream(sub, 640, 360), last_frame_ms: condition === 'ok' ? now - 400 : now - 6 * MINUTE,
@@ -47,7 +49,7 @@ export function createEyes({ state, emit, problem, nextId }) {
   let stalled_until = 0;
   const find = (id) => state.cameras.find((camera) => camera.id === id);
 
-  if (state.cameras.length > 0) makeAll(TINTS);
+  if (state.cameras.length > 0) makeAll([[TINTS[0], false], [TINTS[1], false], [TINTS[1], true]]);
 
   const nearest = (alarm) =>
     state.cameras.filter(({ site_id, kind, household_device_ids }) =>
@@ -222,7 +224,7 @@ export function createEyes({ state, emit, problem, nextId }) {
 
   function track(camera, quality) {
     const stream = camera[quality] ?? camera.main;
-    const pictures = loop(stream === camera.main ? 'main' : 'sub', TINTS[state.cameras.indexOf(camera) % TINTS.length]);
+    const pictures = loop(stream === camera.main ? 'main' : 'sub', TINTS[state.cameras.indexOf(camera) % TINTS.length], camera.audio);
     const codec = stream?.codec === 'h265' ? 'hvc1.1.6.L93.B0' : pictures.codec;
     return { pictures, word: { type: 'track', codec, width: stream?.width ?? 0, height: stream?.height ?? 0 } };
   }

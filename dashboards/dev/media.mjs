@@ -1,7 +1,7 @@
 /**
  * Pictures for the stand-in hub, made by FFmpeg when they are first asked for and kept in the
  * temporary folder: a yard at night with somebody walking through it and a running clock. Live
- * pictures are its frames, one fragment each, at their own pace.
+ * pictures are its frames, one fragment each, at their own pace; where there is sound, it is one even tone.
  */
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -14,6 +14,10 @@ const FRAMES_PER_S = 25;
 const LOOP_S = 8;
 const GOP_FRAMES = 50;
 export const FRAME_90K = 90_000 / FRAMES_PER_S;
+/** The tone, and its samples: as many to a fragment as last one frame. */
+const TONE_HZ = 440;
+const RATE_HZ = 16_000;
+const FRAME_SAMPLES = RATE_HZ / FRAMES_PER_S;
 const FONT = '/usr/share/fonts/truetype/wqy/wqy-microhei.ttc';
 const folder = join(tmpdir(), 'tongluo-stand-in');
 
@@ -62,22 +66,22 @@ export function snapshot(tint = '0x30363c') {
   return make('snapshot.jpg', [...yard(640, 360, 5, tint), '-ss', '4', '-frames:v', '1', '-q:v', '6']);
 }
 
-/** Makes everything that is ever asked for, so that nobody waits for it in the middle of a picture. */
-export function makeAll(tints) {
-  for (const tint of tints) for (const quality of ['sub', 'main']) loop(quality, tint);
+/** Makes everything that is ever asked for, so that nobody waits for it in the middle of a picture. `looks`: its tint and whether it sounds. */
+export function makeAll(looks) {
+  for (const look of looks) for (const quality of ['sub', 'main']) loop(quality, ...look);
   film(90);
   snapshot();
 }
 
 const loops = new Map();
 
-/** The initial segment, and one fragment a frame. */
-export function loop(quality, tint) {
-  const key = `${quality} ${tint}`;
+/** The initial segment, and one fragment a frame; with sound, as many of it. */
+export function loop(quality, tint, sounds) {
+  const key = `${quality} ${tint} ${sounds}`;
   if (!loops.has(key)) {
     const [width, height] = quality === 'main' ? [1280, 720] : [640, 360];
     const bytes = make('loop.mp4', [
-      ...yard(width, height, LOOP_S, tint), ...H264,
+      ...yard(width, height, LOOP_S, tint), ...(sounds ? tone() : []), ...H264,
       '-video_track_timescale', '90000', '-movflags', '+empty_moov+frag_every_frame+default_base_moof',
     ]);
     loops.set(key, { ...split(bytes), width, height });
@@ -85,9 +89,15 @@ export function loop(quality, tint) {
   return loops.get(key);
 }
 
-/** Splits a fragmented film into what comes before its first `moof`, and each `moof` with its `mdat`. */
+/** One even tone beside the pictures, in the form in which the hub passes on what a camera says in G.711. */
+function tone() {
+  const wave = `aevalsrc=0.25*sin(2*PI*${TONE_HZ}*t):s=${RATE_HZ}:d=${LOOP_S}`;
+  return ['-f', 'lavfi', '-i', wave, '-c:a', 'flac', '-strict', '-2', '-frame_size', String(FRAME_SAMPLES)];
+}
+
+/** Splits a fragmented film into what comes before its first `moof`, and each `moof` with its `mdat`: pictures, and sound. */
 function split(bytes) {
-  const parts = [];
+  const parts = { 1: [], 2: [] };
   let at = 0;
   let begun = -1;
   let init = null;
@@ -98,32 +108,36 @@ function split(bytes) {
       init ??= bytes.subarray(0, at);
       begun = at;
     }
-    if (type === 'mdat') parts.push(bytes.subarray(begun, at + size));
+    if (type === 'mdat') parts[bytes.readUInt32BE(bytes.indexOf('tfhd', begun) + 8)].push(bytes.subarray(begun, at + size));
     at += size;
   }
   const avcc = init.indexOf('avcC');
   const codec = `avc1.${init.subarray(avcc + 5, avcc + 8).toString('hex')}`;
-  return { init, frames: parts, codec };
+  return { init, frames: parts[1], sounds: parts[2], codec: parts[2].length === 0 ? codec : `${codec},flac` };
 }
 
-/** A frame of the loop, moved to another time. */
-export function fragmentAt({ frames }, number) {
-  const bytes = Buffer.from(frames[number % frames.length]);
+/** A frame of the loop, with its sound if it has any, moved to another time. */
+export function fragmentAt({ frames, sounds }, number) {
+  // Declared five frames long, as the hub does, so that a jitter is no gap.
+  const picture = moved(frames[number % frames.length], number * FRAME_90K, FRAME_90K * 5);
+  if (sounds.length === 0) return picture;
+  // FFmpeg declares some pieces of sound to last no time at all.
+  return Buffer.concat([picture, moved(sounds[number % sounds.length], number * FRAME_SAMPLES, FRAME_SAMPLES)]);
+}
+
+/** A fragment of one sample at another time, and declared so long. */
+function moved(part, time, duration) {
+  const bytes = Buffer.from(part);
   const tfdt = bytes.indexOf('tfdt');
   const is_long = bytes[tfdt + 4] === 1;
-  if (is_long) bytes.writeBigUInt64BE(BigInt(number * FRAME_90K), tfdt + 8);
-  else bytes.writeUInt32BE(number * FRAME_90K, tfdt + 8);
-  stretch(bytes);
-  return bytes;
-}
-
-/** Declares the sample five frames long, as the hub does, so that a jitter is no gap. */
-function stretch(bytes) {
+  if (is_long) bytes.writeBigUInt64BE(BigInt(time), tfdt + 8);
+  else bytes.writeUInt32BE(time, tfdt + 8);
   const tfhd = bytes.indexOf('tfhd');
   const flags = bytes.readUInt32BE(tfhd + 4) & 0xffffff;
-  if ((flags & 0x8) === 0) return;
+  if ((flags & 0x8) === 0) return bytes;
   const before = [0x1, 0x2].reduce((sum, flag) => sum + ((flags & flag) === 0 ? 0 : flag === 0x1 ? 8 : 4), 0);
-  bytes.writeUInt32BE(FRAME_90K * 5, tfhd + 12 + before);
+  bytes.writeUInt32BE(duration, tfhd + 12 + before);
+  return bytes;
 }
 
 export { FRAMES_PER_S, GOP_FRAMES };

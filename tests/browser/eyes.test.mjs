@@ -192,13 +192,77 @@ describe('the pictures of an alarm', () => {
   });
 });
 
+/** Puts cameras on the wall. */
+async function hang(...names) {
+  await page.keyboard.press('w');
+  await page.getByRole('button', { name: '选摄像机' }).click();
+  for (const name of names) await page.getByRole('treeitem', { name }).click();
+  await page.getByRole('button', { name: '选好了' }).click();
+}
+
+describe('the sound of a picture', () => {
+  /** The tone of the stand-in hub's square. */
+  const TONE_HZ = 440;
+  /** What is silent is a zero to the last digit; the tone is a quarter of the loudest there is. */
+  const LOUD = 0.1;
+
+  /** Leads a video's sound through an ear of our own, behind its mute button. */
+  const lendEar = (locator) =>
+    locator.locator('video').evaluate(async (video) => {
+      const context = new AudioContext();
+      const ear = new AnalyserNode(context, { fftSize: 4096 });
+      context.createMediaElementSource(video).connect(ear).connect(context.destination);
+      await context.resume();
+      globalThis.ear = ear;
+    });
+
+  /** What is heard now: the loudest value, and the pitch of the strongest tone. */
+  const hear = () =>
+    page.evaluate(() => {
+      const { ear } = globalThis;
+      const [wave, tones] = [new Float32Array(ear.fftSize), new Float32Array(ear.frequencyBinCount)];
+      ear.getFloatTimeDomainData(wave);
+      ear.getFloatFrequencyData(tones);
+      const strongest = tones.indexOf(Math.max(...tones));
+      return { peak: Math.max(...wave.map(Math.abs)), hz: (strongest * ear.context.sampleRate) / ear.fftSize };
+    });
+
+  const decoded = (locator) => locator.locator('video').evaluate((video) => video.webkitAudioDecodedByteCount);
+
+  it('is heard after its button is pressed, and neither before nor after it is pressed again', async () => {
+    await command('calm');
+    await hang('文化广场北侧');
+    const square = picture('c2');
+    await looks(square, 'live');
+    await lendEar(square);
+    const button = square.getByRole('button', { name: '打开声音' });
+    const before = await decoded(square);
+    await until('its sound arrives', async () => (await decoded(square)) > before);
+    for (let look = 0; look < 10; look += 1) {
+      assert.equal((await hear()).peak, 0, 'nothing sounds by itself');
+      await page.waitForTimeout(100);
+    }
+    await button.click();
+    await until('the tone is heard', async () => (await hear()).peak > LOUD);
+    await until('it is the tone of the square', async () => Math.abs((await hear()).hz - TONE_HZ) < 20);
+    assert.equal(await button.getAttribute('aria-pressed'), 'true');
+    await looks(square, 'live');
+    await shoot(page, 'eyes-sound');
+    await assertAccessible(page, 'a picture with sound');
+    await button.focus();
+    await page.keyboard.press('Enter');
+    await until('it is silent again', async () => (await hear()).peak === 0);
+  });
+
+  it('is offered by no picture that has none', async () => {
+    await command('calm');
+    await hang('村委会门口');
+    await looks(picture('c1'), 'live');
+    assert.equal(await picture('c1').getByRole('button', { name: '打开声音' }).count(), 0);
+  });
+});
+
 describe('the wall', () => {
-  async function hang(...names) {
-    await page.keyboard.press('w');
-    await page.getByRole('button', { name: '选摄像机' }).click();
-    for (const name of names) await page.getByRole('treeitem', { name }).click();
-    await page.getByRole('button', { name: '选好了' }).click();
-  }
 
   for (const theme of ['dark', 'light']) {
     it(`plays sub streams in small tiles and the main one enlarged, and is kept, ${theme}`, async () => {
@@ -225,6 +289,67 @@ describe('the wall', () => {
       assert.equal(await page.locator('.wall .tile').count(), 16);
     });
   }
+
+  /** The tiles as they stand, and the room they have. */
+  const hung = () =>
+    page.evaluate(() => {
+      const box = (element) => (({ x, y, width, height }) => ({ x, y, width, height }))(element.getBoundingClientRect());
+      const stage = document.querySelector('.wall .stage');
+      return {
+        tiles: [...document.querySelectorAll('.wall .tile')].map(box), stage: box(stage), tools: box(document.querySelector('.wall .tools')).height,
+        too_wide: document.documentElement.scrollWidth - innerWidth, hidden: stage.scrollHeight - stage.clientHeight,
+      };
+    });
+
+  /** The widest that so many tiles of 16:9 can be in a room, however they are arranged. */
+  const widest = (count, { width, height }) =>
+    Math.max(...Array.from({ length: count }, (_, at) => Math.min(width / (at + 1), (height / Math.ceil(count / (at + 1))) * (16 / 9))));
+
+  for (const viewport of [DESK, { width: 1920, height: 1080 }, { width: 2560, height: 1080 }]) {
+    it(`uses the room it has, ${viewport.width} × ${viewport.height}`, async () => {
+      await command('calm', { viewport });
+      await hang('村委会门口');
+      const heights = new Set();
+      for (const size of [1, 4, 9, 16]) {
+        await page.getByRole('button', { name: `${size} 格` }).click();
+        await until(`${size} tiles`, async () => (await hung()).tiles.length === size);
+        const { tiles, stage, tools, hidden } = await hung();
+        heights.add(tools);
+        for (const { width, height } of tiles) assert.ok(Math.abs(width / height - 16 / 9) < 0.02, `${size}: ${width} × ${height}`);
+        assert.ok(hidden <= 0, `${size}: ${hidden} px are below the edge`);
+        const best = widest(size, stage);
+        // An arrangement that is nearly square may be smaller by an eighth.
+        assert.ok(tiles[0].width > (best - 12) / 1.125, `${size}: ${tiles[0].width} px wide, ${best} would fit`);
+        await shoot(page, `eyes-wall-${viewport.width}-${size}`);
+      }
+      await page.getByRole('button', { name: '放大村委会门口' }).click();
+      heights.add((await hung()).tools);
+      assert.equal(heights.size, 1, 'what is above the pictures keeps its height');
+      await page.getByRole('button', { name: '全屏' }).click();
+      await until('it fills the screen', async () => (await hung()).tiles[0].width > widest(1, viewport) - 12);
+    });
+  }
+
+  it('is read on a phone, and enlarged under a finger', async () => {
+    await command('calm', { viewport: PHONE, hasTouch: true, isMobile: true });
+    await hang('村委会门口', '文化广场北侧', '小卖部门前');
+    for (const [size, width] of [[1, 356], [4, 356], [9, 177], [16, 177]]) {
+      await page.getByRole('button', { name: `${size} 格` }).tap();
+      await until(`${size} tiles`, async () => (await hung()).tiles.length === size);
+      const { tiles, too_wide } = await hung();
+      assert.equal(tiles[0].width, width);
+      assert.ok(too_wide <= 0, `${too_wide} px too wide`);
+      await shoot(page, `eyes-wall-phone-${size}`);
+    }
+    await assertAccessible(page, 'the wall on a phone');
+    const top = (await hung()).tools;
+    await picture('c2').tap();
+    await page.getByRole('button', { name: '回到全部' }).waitFor();
+    assert.equal(await picture('c2').getAttribute('data-quality'), 'main');
+    assert.equal((await hung()).tools, top, 'what is above the pictures keeps its height');
+    await page.getByRole('button', { name: '不看文化广场北侧' }).tap();
+    await until('it is gone', async () => (await picture('c2').count()) === 0 && (await hung()).tiles.length === 16);
+  });
 
   it('offers no home, and finds by a word', async () => {
     await command('calm');
