@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { parseAddress, wholeNumber } from './rtsp';
+import { parseAddress, wholeNumber, withoutSecret } from './rtsp';
 
 describe('the address of a stream', () => {
   it('is kept without what opens it', () => {
@@ -15,6 +15,16 @@ describe('the address of a stream', () => {
     '%o is none',
     (text) => expect(parseAddress(text)).toBeNull(),
   );
+
+  it.each([
+    ['rtsp://admin:s3cret', 'rtsp://admin'],
+    [' RTSP://admin:a/b c', ' RTSP://admin'],
+    ['rtsp://admin:s3cret@', ''],
+    ['admin:s3cret@10.0.0.2', ''],
+    ['rtsp://10.0.0.2/a b', 'rtsp://10.0.0.2/a b'],
+    ['rtsp://', 'rtsp://'],
+    ['192.168.8.20', '192.168.8.20'],
+  ])('%o is kept as %o while it is typed', (text, kept) => expect(withoutSecret(text)).toBe(kept));
 
   it('comes with whole numbers only', () => {
     expect(wholeNumber(' 30 ', 1, 365)).toBe(30);

@@ -26,6 +26,11 @@ export function parseAddress(text: string): Address | null {
   return { url, username: decode(username), password: decode(password) };
 }
 
+/** What a draft may keep of what is no address yet: nothing from where a password may stand. */
+export function withoutSecret(text: string): string {
+  return text.includes('@') ? '' : text.replace(/^(\s*\w+:\/\/[^:/]*):.*$/s, '$1');
+}
+
 function decode(text: string): string {
   try {
     return decodeURIComponent(text);
