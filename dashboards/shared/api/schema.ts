@@ -1655,7 +1655,7 @@ export interface components {
             count: number;
             /**
              * Format: int64
-             * @description First report.
+             * @description Since when: its first report, or earlier where that is known.
              */
             first_ms: number;
             /**

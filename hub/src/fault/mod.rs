@@ -7,6 +7,8 @@
 mod http;
 mod store;
 
+use std::collections::HashSet;
+
 use serde_json::json;
 use sqlx::AnyConnection;
 
@@ -44,9 +46,22 @@ pub struct Report {
 /// # Errors
 /// The database's.
 pub async fn take(connection: &mut AnyConnection, now_ms: i64, report: &Report) -> Result<Option<Draft>, sqlx::Error> {
+    take_since(connection, now_ms, report, now_ms).await
+}
+
+/// The same of what is known to have begun earlier: a fault that it opens says since when.
+///
+/// # Errors
+/// The database's.
+pub async fn take_since(
+    connection: &mut AnyConnection,
+    now_ms: i64,
+    report: &Report,
+    since_ms: i64,
+) -> Result<Option<Draft>, sqlx::Error> {
     let detail: String = report.detail.chars().take(DETAIL_CHARS_MAX).collect();
     let changed = if report.active {
-        Some(store::open_or_repeat(connection, now_ms, report, &detail).await?)
+        Some(store::open_or_repeat(connection, now_ms, report, &detail, since_ms.min(now_ms)).await?)
     } else {
         store::clear_by_source(connection, now_ms, report, &detail).await?
     };
@@ -54,6 +69,18 @@ pub async fn take(connection: &mut AnyConnection, now_ms: i64, report: &Report) 
         Some(id) => draft(connection, &id).await.map(Some),
         None => Ok(None),
     }
+}
+
+/// Which faults of some sources are open: source and code of each. The sources are of things that have ids, which no other
+/// site's thing has.
+///
+/// # Errors
+/// The database's.
+pub async fn open_of(
+    connection: &mut AnyConnection,
+    sources: &[(&SiteId, String)],
+) -> Result<HashSet<(String, String)>, sqlx::Error> {
+    store::open_of(connection, sources).await
 }
 
 /// Clears every open fault of a source that is no more. Returns what to append to the change log.

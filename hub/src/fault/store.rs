@@ -1,12 +1,15 @@
 //! SQL of faults.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, Row};
+use sqlx::{AnyConnection, AssertSqlSafe, Row};
 use utoipa::ToSchema;
 
 use super::Report;
 use crate::ids::{DeviceId, FaultId, RegionCode, SiteId, sortable};
+use crate::store::{chunks, parameters};
 
 /// Whether a fault still stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -41,7 +44,7 @@ pub struct FaultView {
     pub state: FaultState,
     /// How often it was reported.
     pub count: i64,
-    /// First report.
+    /// Since when: its first report, or earlier where that is known.
     pub first_ms: i64,
     /// Latest report.
     pub last_ms: i64,
@@ -59,10 +62,11 @@ pub(super) async fn open_or_repeat(
     now_ms: i64,
     report: &Report,
     detail: &str,
+    since_ms: i64,
 ) -> Result<String, sqlx::Error> {
     sqlx::query_scalar(
         "insert into fault (id, site_id, region_code, device_id, source, code, detail, state, count, first_ms, last_ms) \
-         values ($1, $2, $3, $4, $5, $6, $7, 'open', 1, $8, $8) \
+         values ($1, $2, $3, $4, $5, $6, $7, 'open', 1, $9, $8) \
          on conflict (site_id, source, code) where state = 'open' \
          do update set count = fault.count + 1, last_ms = excluded.last_ms, detail = excluded.detail returning id",
     )
@@ -74,8 +78,30 @@ pub(super) async fn open_or_repeat(
     .bind(report.code.as_str())
     .bind(detail)
     .bind(now_ms)
+    .bind(since_ms)
     .fetch_one(connection)
     .await
+}
+
+/// Source and code of each open fault of some sources.
+pub(super) async fn open_of(
+    connection: &mut AnyConnection,
+    sources: &[(&SiteId, String)],
+) -> Result<HashSet<(String, String)>, sqlx::Error> {
+    let mut open = HashSet::new();
+    for chunk in chunks(sources) {
+        let wanted = parameters(connection, chunk.len(), 2);
+        // Made of literals and numbers only.
+        let mut query = sqlx::query_as(AssertSqlSafe(format!(
+            "with wanted (of_site, of_source) as (values {wanted}) select f.source, f.code from wanted \
+             join fault f on f.site_id = of_site and f.source = of_source and f.state = 'open'"
+        )));
+        for (site, source) in chunk {
+            query = query.bind(site.as_str()).bind(source.as_str());
+        }
+        open.extend(query.fetch_all(&mut *connection).await?);
+    }
+    Ok(open)
 }
 
 /// Clears the open fault of a source that says it is over; returns its id, if there was one.

@@ -55,11 +55,13 @@ pub(super) struct Place {
 impl Place {
     /// The address of a stream there, as it may be shown.
     pub(super) fn url(&self, path: &str) -> String {
+        format!("rtsp://{}{path}", self.authority())
+    }
+
+    /// Host, and port if it is not the usual one: the name by which people know a recorder.
+    pub(super) fn authority(&self) -> String {
         let host = if self.host.parse::<Ipv6Addr>().is_ok() { format!("[{}]", self.host) } else { self.host.clone() };
-        match self.port {
-            RTSP_PORT => format!("rtsp://{host}{path}"),
-            port => format!("rtsp://{host}:{port}{path}"),
-        }
+        if self.port == RTSP_PORT { host } else { format!("{host}:{}", self.port) }
     }
 }
 

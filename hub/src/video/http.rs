@@ -1,5 +1,7 @@
 //! The routes of cameras: see them, enter, change and delete them.
 
+use std::collections::{BTreeSet, HashSet};
+
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
@@ -11,6 +13,7 @@ use utoipa_axum::routes;
 
 use super::address::{Address, Credentials};
 use super::camera::{self, CameraCreate, CameraKind, CameraPatch, Settings};
+use super::report::settle;
 use super::store::{self, Recorder, label};
 use super::view::{self, Camera, CameraView};
 use super::{VideoRoom, changed};
@@ -91,10 +94,12 @@ async fn create(
     let sessions_max = (request.sessions_max.is_some(), sessions_max);
     let recorder = room.recorder(&mut transaction, now_ms, site, &address, sessions_max).await?;
     let id = CameraId::from_known(ids::opaque());
+    store::hold_recorders(&mut transaction, &[&recorder]).await?;
     store::insert(&mut transaction, now_ms, (&id, site, &recorder), &settings).await?;
+    let faults = resettle(&mut transaction, now_ms, &[&recorder]).await?;
     let line = audit::Record::done(&viewer, "camera.create", id.as_str(), &region).detail(settings.kind.as_str());
     audit::record(&mut transaction, now_ms, line).await?;
-    let view = room.finish(transaction, now_ms, &id).await?;
+    let view = room.finish(transaction, now_ms, &id, faults).await?;
     Ok((StatusCode::CREATED, Json(view)))
 }
 
@@ -120,7 +125,9 @@ async fn change(
     let sessions_max = patch.sessions_max()?;
     let sessions_max = (sessions_max.is_some(), sessions_max.unwrap_or(4));
     let recorder = room.recorder(&mut transaction, now_ms, site, &address, sessions_max).await?;
+    store::hold_recorders(&mut transaction, &[&recorder]).await?;
     store::update(&mut transaction, &id, &recorder, &settings).await?;
+    let faults = resettle(&mut transaction, now_ms, &[&camera.view.recorder_id, &recorder]).await?;
     store::remove_idle_recorders(&mut transaction, site).await?;
     let line = audit::Record::done(&viewer, "camera.change", id.as_str(), &region).detail(patch.named());
     audit::record(&mut transaction, now_ms, line).await?;
@@ -128,7 +135,7 @@ async fn change(
         let action = if settings.consent_ms.is_some() { "camera.consent" } else { "camera.consent_withdrawn" };
         audit::record(&mut transaction, now_ms, audit::Record::done(&viewer, action, id.as_str(), &region)).await?;
     }
-    Ok(Json(room.finish(transaction, now_ms, &id).await?))
+    Ok(Json(room.finish(transaction, now_ms, &id, faults).await?))
 }
 
 /// Delete a camera. What it saw of presses stays until it expires.
@@ -148,10 +155,11 @@ async fn delete(
     let (camera, region) = held_camera(&mut transaction, &viewer, &id, now_ms).await?;
     let site = &camera.view.site_id;
     store::delete(&mut transaction, &id).await?;
+    let mut drafts = fault::clear_source(&mut transaction, now_ms, site, &super::fault_source(&id)).await?;
+    drafts.extend(resettle(&mut transaction, now_ms, &[&camera.view.recorder_id]).await?);
     store::remove_idle_recorders(&mut transaction, site).await?;
     let line = audit::Record::done(&viewer, "camera.delete", id.as_str(), &region).detail(camera.view.kind.as_str());
     audit::record(&mut transaction, now_ms, line).await?;
-    let mut drafts = fault::clear_source(&mut transaction, now_ms, site, &super::fault_source(&id)).await?;
     drafts.push(CameraView { deleted: true, ..camera.view.clone() }.draft());
     changed(&mut transaction, now_ms, site).await?;
     live::append(&mut transaction, now_ms, &drafts).await?;
@@ -195,11 +203,18 @@ impl VideoRoom {
         self.seal.seal(&label(recorder), &plain)
     }
 
-    /// Tells everybody how a camera is now, and commits.
-    async fn finish(&self, mut transaction: Transaction, now_ms: i64, id: &CameraId) -> Result<CameraView, Problem> {
+    /// Tells everybody how a camera is now, and what else became another, and commits.
+    async fn finish(
+        &self,
+        mut transaction: Transaction,
+        now_ms: i64,
+        id: &CameraId,
+        mut drafts: Vec<live::Draft>,
+    ) -> Result<CameraView, Problem> {
         let camera = view::camera(&mut transaction, now_ms, id).await?.ok_or_else(Problem::not_found)?;
         changed(&mut transaction, now_ms, &camera.view.site_id).await?;
-        live::append(&mut transaction, now_ms, &[camera.view.draft()]).await?;
+        drafts.push(camera.view.draft());
+        live::append(&mut transaction, now_ms, &drafts).await?;
         transaction.commit().await?;
         self.live.notify();
         Ok(camera.view)
@@ -250,7 +265,18 @@ async fn held_camera(
     let region = held_site(connection, viewer, &found.view.site_id).await?;
     // Read again: between the first look and the lock somebody may have changed or deleted it.
     let camera = view::camera(connection, now_ms, id).await?.ok_or_else(Problem::not_found)?;
+    store::hold_recorders(connection, &[&camera.view.recorder_id]).await?;
     Ok((camera, region))
+}
+
+/// What is a recorder's trouble and what its cameras' depends on which cameras it has.
+async fn resettle(
+    connection: &mut AnyConnection,
+    now_ms: i64,
+    recorders: &[&RecorderId],
+) -> Result<Vec<live::Draft>, sqlx::Error> {
+    let distinct: BTreeSet<&RecorderId> = recorders.iter().copied().collect();
+    settle(connection, now_ms, &Vec::from_iter(distinct), &HashSet::new()).await
 }
 
 fn too_many() -> Problem {

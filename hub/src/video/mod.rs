@@ -3,7 +3,7 @@
 //! A **recorder** answers at an address in a village's network; a **camera** is one of its channels. People enter cameras
 //! (`camera.rs`, `http.rs`; `address.rs` takes credentials out of what they type), the gateway is told of them
 //! ([`configuration_of`]) and says how they are (`report.rs`, from the ledger; `health.rs` for how long
-//! that is believed). Around a press it saves pictures and clips: their rows come through the ledger, their content on its
+//! that is believed; `recorder.rs` for what is the recorder's trouble and not each camera's). Around a press it saves pictures and clips: their rows come through the ledger, their content on its
 //! own, by its hash (`evidence.rs`, `task.rs`). Recordings stay in the village; stretches of them are taken out with a reason (`export/`).
 //!
 //! Whoever wants to see anything of a camera passes [`access`], which knows the region rule and the rule of homes, and
@@ -24,6 +24,7 @@ mod http;
 pub mod live;
 mod look;
 mod nearest;
+mod recorder;
 mod report;
 mod store;
 mod task;
@@ -77,6 +78,11 @@ pub fn routes() -> OpenApiRouter<VideoRoom> {
 /// The source under which faults of a camera stand.
 fn fault_source(id: &CameraId) -> String {
     format!("camera:{id}")
+}
+
+/// The detail of a fault: whose it is, and what was seen.
+fn fault_detail(whose: &str, seen: &str) -> String {
+    if seen.is_empty() { whose.to_owned() } else { format!("{whose}: {seen}") }
 }
 
 /// What a site's gateway is to do has changed.

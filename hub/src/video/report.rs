@@ -1,19 +1,21 @@
 //! What gateways tell of their cameras, taken inside the ledger's transaction.
 //!
 //! The newest report of a camera becomes its state; the pages are told when that is news; and what somebody must mend
-//! becomes a fault `camera.<state>` of the source `camera:<id>`, which ends when the camera says that it is otherwise.
+//! becomes a fault `camera.<state>` of the source `camera:<id>`, which ends when the camera says that it is otherwise; what is
+//! the trouble of its recorder (`recorder.rs`) becomes one fault of that.
 //! Reports of a whole county returning from a blackout arrive together: they are read and written with few statements, so
 //! that presses do not wait for them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use sqlx::{AnyConnection, AssertSqlSafe};
 use tongluo_protocols::event::{CameraReport, CameraState, StreamFacts};
 
-use super::health;
+use super::recorder::{self, Told};
 use super::view::{self, Camera, CameraView};
+use super::{health, store};
 use crate::fault;
-use crate::ids::{CameraId, SiteId};
+use crate::ids::{CameraId, RecorderId, SiteId};
 use crate::live::Draft;
 use crate::store::{chunks, parameters};
 
@@ -58,6 +60,8 @@ pub async fn take_reports(
             (is_newer && camera.view.site_id == *heard.site_id).then_some((camera, heard.report))
         })
         .collect();
+    let (recorders, said) = concerned(&taken);
+    store::hold_recorders(connection, &recorders).await?;
     write(connection, now_ms, &taken).await?;
     let ids: Vec<&str> = taken.iter().map(|(camera, _)| camera.view.id.as_str()).collect();
     let mut after: HashMap<CameraId, CameraView> = view::some(connection, now_ms, &ids)
@@ -66,13 +70,47 @@ pub async fn take_reports(
         .map(|camera| (camera.view.id.clone(), camera.view))
         .collect();
     let mut households = view::households(connection, &ids).await?;
-    let mut drafts = Vec::new();
+    let mut drafts = settle(connection, now_ms, &recorders, &said).await?;
     for (camera, _) in &taken {
         let Some(mut view) = after.remove(&camera.view.id) else { continue };
         drafts.extend(faults(connection, now_ms, camera, &view).await?);
         if camera.told_stale || is_news(&camera.view, &view) {
             view.household_device_ids = households.remove(&view.id).unwrap_or_default();
             drafts.push(view.draft());
+        }
+    }
+    Ok(drafts)
+}
+
+/// The recorders whose faults may have become others by these reports, and the cameras that say so.
+fn concerned<'a>(taken: &'a [(Camera, CameraReport<'_>)]) -> (Vec<&'a RecorderId>, HashSet<CameraId>) {
+    let concerned = taken.iter().filter(|(camera, report)| {
+        let is = word(report.state.name());
+        is != camera.reported_state || recorder::may_be_shared(&is)
+    });
+    let (recorders, cameras): (BTreeSet<_>, _) =
+        concerned.map(|(camera, _)| (&camera.view.recorder_id, camera.view.id.clone())).unzip();
+    (recorders.into_iter().collect(), cameras)
+}
+
+/// Makes the faults of recorders, and those of their cameras that may be the recorder's, what they are now. The recorders are
+/// held; `heard` cameras have just said how they are. Returns what to append to the change log.
+pub(super) async fn settle(
+    connection: &mut AnyConnection,
+    now_ms: i64,
+    recorders: &[&RecorderId],
+    heard: &HashSet<CameraId>,
+) -> Result<Vec<Draft>, sqlx::Error> {
+    let recorders = store::channels(connection, recorders).await?;
+    let sources: Vec<(&SiteId, String)> =
+        recorders.iter().flat_map(|one| one.sources().into_iter().map(|source| (&one.site_id, source))).collect();
+    let mut open = fault::open_of(connection, &sources).await?;
+    let mut drafts = Vec::new();
+    for one in &recorders {
+        let its_own: HashSet<String> = one.sources().into_iter().collect();
+        let stands = open.extract_if(|(source, _)| its_own.contains(source)).collect();
+        for Told { report, since_ms } in one.tell(&stands, heard) {
+            drafts.extend(fault::take_since(connection, now_ms, &report, since_ms).await?);
         }
     }
     Ok(drafts)
@@ -90,7 +128,7 @@ fn is_news(before: &CameraView, after: &CameraView) -> bool {
     shown(before) != shown(after)
 }
 
-/// Ends the fault of how the camera was, and opens or repeats that of how it is.
+/// Ends the fault of how the camera was, and opens or repeats that of how it is; but see [`settle`].
 async fn faults(
     connection: &mut AnyConnection,
     now_ms: i64,
@@ -114,24 +152,20 @@ async fn faults(
     Ok(drafts)
 }
 
+/// Whether a state is a fault of the camera alone.
 fn is_fault(state: &str) -> bool {
-    state != health::NEW && CameraState::from_name(state).is_fault()
+    state != health::NEW && CameraState::from_name(state).is_fault() && !recorder::may_be_shared(state)
 }
 
 /// The report of a camera's fault to the room of faults.
 pub(super) fn report(camera: &CameraView, state: &str, detail: &str, active: bool) -> fault::Report {
-    let detail = match (active, detail) {
-        (true, "") => camera.name.clone(),
-        (true, detail) => format!("{}: {detail}", camera.name),
-        (false, _) => String::new(),
-    };
     fault::Report {
         site_id: camera.site_id.clone(),
         region: camera.region_code.clone(),
         device_id: None,
         source: super::fault_source(&camera.id),
         code: format!("camera.{state}"),
-        detail,
+        detail: if active { super::fault_detail(&camera.name, detail) } else { String::new() },
         active,
     }
 }

@@ -1,12 +1,17 @@
 //! SQL of recorders and cameras. (Views of them are in `view.rs`.)
 
-use sqlx::{AnyConnection, Row};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
 use super::address::Place;
 use super::camera::Settings;
 use super::health;
+use super::recorder::{Channel, Channels};
 use crate::ids::{CameraId, DeviceId, RecorderId, RegionCode, SiteId};
-use crate::store::insert_rows;
+use crate::store::{chunks, insert_rows, parameters};
 
 /// A recorder's address and what opens it.
 #[derive(Clone, Debug)]
@@ -87,6 +92,81 @@ pub(super) async fn remove_idle_recorders(connection: &mut AnyConnection, site: 
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// Holds the rows of recorders until the transaction ends: what their channels' faults are is decided once at a time. Whoever
+/// changes a camera holds its recorder first, so that nobody waits for who waits for them.
+pub(super) async fn hold_recorders(connection: &mut AnyConnection, ids: &[&RecorderId]) -> Result<(), sqlx::Error> {
+    for chunk in chunks(ids) {
+        let wanted = parameters(connection, chunk.len(), 1);
+        // Made of literals and numbers only.
+        let mut query =
+            sqlx::query(AssertSqlSafe(format!("update recorder set host = host where id in (values {wanted})")));
+        for id in chunk {
+            query = query.bind(id.as_str());
+        }
+        query.execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// Recorders with what their channels last said. One that has no camera any more is there all the same.
+pub(super) async fn channels(
+    connection: &mut AnyConnection,
+    ids: &[&RecorderId],
+) -> Result<Vec<Channels>, sqlx::Error> {
+    let mut found: BTreeMap<String, Channels> = BTreeMap::new();
+    for chunk in chunks(ids) {
+        let wanted = parameters(connection, chunk.len(), 1);
+        // Made of literals and numbers only.
+        let mut query = sqlx::query(AssertSqlSafe(format!(
+            "with wanted (of_id) as (values {wanted}) \
+             select r.id as recorder_id, r.host, r.port, r.site_id, s.region_code, c.id, c.name, c.state, \
+             c.state_since_ms, c.state_detail, \
+             case when c.kind = 'home' and c.consent_ms is null then 0 else 1 end as is_told \
+             from wanted join recorder r on r.id = of_id join site s on s.id = r.site_id \
+             left join camera c on c.recorder_id = r.id order by r.id, c.id"
+        )));
+        for id in chunk {
+            query = query.bind(id.as_str());
+        }
+        for row in query.fetch_all(&mut *connection).await? {
+            let recorder: String = row.try_get("recorder_id")?;
+            let channels = match found.entry(recorder) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => {
+                    let channels = channels_from(&row)?;
+                    new.insert(channels)
+                }
+            };
+            channels.cameras.extend(channel_from(&row)?);
+        }
+    }
+    Ok(found.into_values().collect())
+}
+
+fn channels_from(row: &AnyRow) -> Result<Channels, sqlx::Error> {
+    let text = |column| row.try_get::<String, _>(column);
+    let port = u16::try_from(row.try_get::<i64, _>("port")?).unwrap_or(0);
+    Ok(Channels {
+        recorder: RecorderId::from_known(text("recorder_id")?),
+        place: Place { host: text("host")?, port },
+        site_id: SiteId::from_known(text("site_id")?),
+        region_code: RegionCode::from_known(text("region_code")?),
+        cameras: Vec::new(),
+    })
+}
+
+fn channel_from(row: &AnyRow) -> Result<Option<Channel>, sqlx::Error> {
+    let Some(id) = row.try_get::<Option<String>, _>("id")? else { return Ok(None) };
+    Ok(Some(Channel {
+        id: CameraId::from_known(id),
+        name: row.try_get("name")?,
+        state: row.try_get("state")?,
+        since_ms: row.try_get("state_since_ms")?,
+        detail: row.try_get("state_detail")?,
+        is_told: row.try_get::<i64, _>("is_told")? != 0,
+    }))
 }
 
 /// How many cameras a site has.

@@ -4,6 +4,7 @@ mod access;
 mod cameras;
 mod evidence;
 mod export;
+mod recorders;
 mod reports;
 
 use axum::Router;

@@ -21,7 +21,7 @@ fn report<'a>(camera: &'a str, state: CameraState<'a>, heard_ms: i64) -> CameraR
 }
 
 impl Village {
-    async fn hear(&self, now_ms: i64, site: &SiteId, reports: &[CameraReport<'_>]) -> Vec<live::Draft> {
+    pub(super) async fn hear(&self, now_ms: i64, site: &SiteId, reports: &[CameraReport<'_>]) -> Vec<live::Draft> {
         let heard: Vec<_> = reports.iter().map(|report| HeardCamera { site_id: site, report: *report }).collect();
         let mut transaction = self.store.begin().await.unwrap();
         let drafts = take_reports(&mut transaction, now_ms, &heard).await.unwrap();
