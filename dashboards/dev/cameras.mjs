@@ -201,11 +201,32 @@ export function createEyes({ state, emit, problem, nextId }) {
     'GET /exports/:id/file': ({ request }) => ranged(request, film(CLIP_S), 'video/mp4'),
   };
 
+  /** What all channels of a recorder say alike is the recorder's fault; so is its clock when one of them says that. */
+  function settle({ recorder_id, site_id, site_name, region_code }, now) {
+    const said = state.cameras.filter((camera) => camera.recorder_id === recorder_id).map((camera) => camera.state.name);
+    for (const name of ['unreachable', 'refused', 'clock_off']) {
+      const [source, code] = [`recorder:${recorder_id}`, `recorder.${name}`];
+      const stands = said.length > 1 && (name === 'clock_off' ? said.includes(name) : said.every((one) => one === name));
+      const known = state.faults.find((fault) => fault.source === source && fault.code === code && fault.state === 'open');
+      if (stands && known === undefined) {
+        const fault = {
+          id: `f${nextId()}`, site_id, site_name, region_code, device_id: null, source, code, detail: recorder_id, state: 'open', count: 1,
+          first_ms: now, last_ms: now, cleared_ms: null,
+        };
+        state.faults.push(fault);
+        emit('fault', fault);
+      } else if (!stands && known !== undefined) {
+        emit('fault', Object.assign(known, { state: 'cleared', cleared_ms: now }));
+      }
+    }
+  }
+
   function develop(path, url) {
     if (path === '/dev/stall') stalled_until = Date.now() + Number(url.searchParams.get('ms'));
     if (path === '/dev/camera') {
       const camera = find(url.searchParams.get('id'));
       camera.state = { name: url.searchParams.get('state'), since_ms: Date.now(), detail: '' };
+      settle(camera, Date.now());
       emit('camera', camera);
     }
   }

@@ -599,6 +599,20 @@ describe('cameras on the field page', () => {
     await page.locator('[data-camera=c1]').getByText('See its recorder above').waitFor();
     await recorder.scrollIntoViewIfNeeded();
     await shoot(page, 'field-recorder');
+    // Nor is a recorder without power sixteen cameras without power.
+    for (const id of ['c1', 'c2', 'c3']) await hub.act(`camera?id=${id}&state=unreachable`);
+    await page.locator('[data-recorder][data-state=unreachable]').getByText('power').waitFor();
+    await page.getByText('A recorder cannot be reached').waitFor();
+    for (const id of ['c1', 'c2', 'c3']) await page.locator(`[data-camera=${id}]`).getByText('See its recorder above').waitFor();
+    await hub.act('camera?id=c2&state=ok');
+    await page.locator('[data-recorder]').waitFor({ state: 'detached' });
+    await page.locator('[data-camera=c3]').getByText('Cannot be reached').waitFor();
+    // A camera with two streams, at a recorder that gives one: said where that is entered, with the cure.
+    await page.goto(`${hub.url}/field#/sites/s1/cameras/c1`);
+    await page.getByLabel('Streams that the device gives at once').fill('1');
+    await page.getByText('raise the number of streams').waitFor();
+    await page.getByLabel('Streams that the device gives at once').fill('2');
+    await page.getByText('raise the number of streams').waitFor({ state: 'detached' });
     for (const place of ['#/sites/s1', '#/sites/s1/cameras/new', '#/sites/s1/cameras/c3']) {
       await page.goto(`${hub.url}/field${place}`);
       await page.locator('main h2').first().waitFor();

@@ -275,6 +275,15 @@ export const enVideo: typeof zhCNVideo = {
     none: 'This site has no camera yet.',
     recorder: (address) => `Recorder ${address}`,
     recorder_reach: (count) => `Concerns all its cameras (${count}): mend the recorder, not each of them.`,
+    recorder_advice: {
+      unreachable: 'Check the recorder’s power and cable, and whether its address has changed.',
+      refused: 'Enter user name and password again at any of its cameras; a few more wrong tries lock the recorder.',
+      clock_off: 'Times in the recording cannot be trusted. Set the recorder’s clock.',
+    },
+    crowded: (sessions, standing) =>
+      standing > sessions
+        ? `This recorder is entered as giving ${many(sessions, 'stream')} at once and has ${standing} cameras: ${standing - sessions} can be neither seen nor recorded. If it gives more, raise the number of streams that it gives at once.`
+        : `This recorder is entered as giving ${many(sessions, 'stream')} at once, and all are in use: whoever watches another one is refused. If it gives more, raise the number of streams that it gives at once.`,
     of_recorder: 'See its recorder above',
     none_hint: 'Connect the camera or recorder to the gateway’s network, then add it here.',
     add: 'Add a camera',

@@ -266,6 +266,15 @@ export const zhCNVideo = {
     none: '这个站点还没有摄像机。',
     recorder: (address: string) => `录像机 ${address}`,
     recorder_reach: (count: number) => `它的 ${count} 路摄像机都受影响；修好录像机就行，不用逐路处理。`,
+    recorder_advice: {
+      unreachable: '检查录像机的电源、网线，以及地址有没有变。',
+      refused: '在它任何一路摄像机的“修改”里重新填写用户名和密码；再错几次录像机会锁住。',
+      clock_off: '录像里的时间不可信。请校准录像机的时钟。',
+    },
+    crowded: (sessions: number, standing: number) =>
+      standing > sessions
+        ? `这台录像机只填了同时给 ${sessions} 路，接了 ${standing} 路摄像机：有 ${standing - sessions} 路看不到也录不下来。录像机能多给，就把“同时最多给几路”改大。`
+        : `这台录像机填的同时 ${sessions} 路都占着，再看别的码流会被拒绝。录像机能多给，就把“同时最多给几路”改大。`,
     of_recorder: '见上面的录像机',
     none_hint: '把摄像机或录像机接到网关所在的网络，然后在这里添加。',
     add: '添加摄像机',
