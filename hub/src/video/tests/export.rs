@@ -1,4 +1,5 @@
-//! Stretches taken out of recordings, with a gateway by hand: who may, what comes out, how it ends.
+//! Stretches taken out of recordings, with a gateway by hand: who may, what comes out, how it ends. (What FFmpeg thinks of it is
+//! in `film.rs`.)
 
 use std::time::Duration;
 
@@ -21,11 +22,16 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The body of an `avcC` box: high profile, level 4.0, one parameter set of each kind.
 const AVCC: [u8; 19] = [1, 0x64, 0, 0x28, 0xff, 0xe1, 0, 4, 0x67, 0x64, 0, 0x28, 1, 0, 4, 0x68, 0xee, 0x3c, 0x80];
 
+/// What most of these stories are about: H.264 without sound.
+fn plain(width: u16) -> Track {
+    Track { codec: Codec::H264, parameters: AVCC.to_vec(), width, height: 48, sound: None }
+}
+
 /// When the stretch of these stories begins.
-const FROM_MS: i64 = 1_700_000_000_000;
+pub(super) const FROM_MS: i64 = 1_700_000_000_000;
 
 /// A gateway that is asked for a recording.
-struct Gateway {
+pub(super) struct Gateway {
     room: VideoRoom,
     site: SiteId,
     number: u64,
@@ -33,14 +39,14 @@ struct Gateway {
 }
 
 impl Gateway {
-    fn connect(village: &Village) -> Self {
+    pub(super) fn connect(village: &Village) -> Self {
         let (room, site) = (village.room.clone(), village.site.clone());
         let (number, inbox) = room.relay.connected(&site);
         Self { room, site, number, inbox }
     }
 
     /// Waits until it is asked for a recording and may send; gives the number under which it answers.
-    async fn asked(&mut self) -> u32 {
+    pub(super) async fn asked(&mut self) -> u32 {
         let mut wanted = None;
         loop {
             let heard = tokio::time::timeout(PATIENCE, self.inbox.recv()).await.unwrap().unwrap();
@@ -52,14 +58,13 @@ impl Gateway {
         }
     }
 
-    fn say(&self, message: GatewayMessage<'_>) {
+    pub(super) fn say(&self, message: GatewayMessage<'_>) {
         self.room.relay.heard(&self.site, self.number, message);
     }
 
-    fn init(&self, request: u32, width: u16) {
-        let track = Track { codec: Codec::H264, parameters: AVCC.to_vec(), width, height: 48, sound: None };
-        let data = init_segment(&track).unwrap();
-        self.say(GatewayMessage::Init { request, rfc6381: "avc1.640028", data: &data });
+    pub(super) fn init(&self, request: u32, track: &Track) {
+        let data = init_segment(track).unwrap();
+        self.say(GatewayMessage::Init { request, rfc6381: &track.rfc6381().unwrap(), data: &data });
     }
 
     /// One second of a recording: five pictures.
@@ -76,7 +81,7 @@ impl Gateway {
 }
 
 impl Village {
-    async fn camera(&self) -> String {
+    pub(super) async fn camera(&self) -> String {
         self.enter(json!({})).await["id"].as_str().unwrap().to_owned()
     }
 
@@ -85,7 +90,7 @@ impl Village {
     }
 
     /// Asks for ten seconds; gives the export's path.
-    async fn export_ten_seconds(&self, camera: &str) -> String {
+    pub(super) async fn export_ten_seconds(&self, camera: &str) -> String {
         let body = json!({"from_ms": FROM_MS, "to_ms": FROM_MS + 10_000, "reason": " 核对报警 "});
         let answer = self.export(camera, body).await;
         assert_eq!(answer.status, 201, "{answer:?}");
@@ -94,7 +99,7 @@ impl Village {
     }
 
     /// Waits until an export is so.
-    async fn until(&self, path: &str, state: &str) -> Value {
+    pub(super) async fn until(&self, path: &str, state: &str) -> Value {
         let waiting = async {
             loop {
                 let answer = self.ask("GET", path, Value::Null).await;
@@ -108,7 +113,7 @@ impl Village {
         tokio::time::timeout(PATIENCE, waiting).await.expect("it comes to that")
     }
 
-    async fn file(&self, path: &str) -> (u16, Vec<u8>) {
+    pub(super) async fn file(&self, path: &str) -> (u16, Vec<u8>) {
         let request = Request::builder().uri(format!("{path}/file")).header(header::RANGE, "bytes=0-");
         let answer = self.routes.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
         (answer.status().as_u16(), answer.into_body().collect().await.unwrap().to_bytes().to_vec())
@@ -123,7 +128,7 @@ async fn a_stretch_comes_out_as_one_file_with_its_hash_and_its_gaps() {
         let mut gateway = Gateway::connect(&village);
         let path = village.export_ten_seconds(&camera).await;
         let request = gateway.asked().await;
-        gateway.init(request, 64);
+        gateway.init(request, &plain(64));
         // From the keyframe before; four seconds are missing; the last one reaches beyond the end.
         for wall_ms in [-400, 600, 1_600, 6_600, 7_600, 8_600, 9_600] {
             gateway.second(request, FROM_MS + wall_ms);
@@ -168,9 +173,9 @@ async fn what_ends_early_says_why() {
 
         let path = village.export_ten_seconds(&camera).await;
         let request = gateway.asked().await;
-        gateway.init(request, 64);
+        gateway.init(request, &plain(64));
         gateway.second(request, FROM_MS);
-        gateway.init(request, 32);
+        gateway.init(request, &plain(32));
         let export = village.until(&path, "ready").await;
         assert_eq!(export["shortened"], "other_form");
         assert_eq!(export["gaps"], json!([{"from_ms": FROM_MS + 1_000, "to_ms": FROM_MS + 10_000}]));
@@ -208,7 +213,7 @@ async fn one_at_a_time_cancelled_interrupted_and_expired() {
         assert_eq!(village.export(&camera, body.clone()).await.code(), "export.too_many");
         assert_eq!(village.ask("DELETE", &path, Value::Null).await.status, 204);
         assert_eq!(village.until(&path, "cancelled").await["sha256"], Value::Null);
-        gateway.init(request, 64);
+        gateway.init(request, &plain(64));
         gateway.second(request, FROM_MS);
         gateway.end(request, "");
         let again = async {

@@ -4,6 +4,7 @@ mod access;
 mod cameras;
 mod evidence;
 mod export;
+mod film;
 mod recorders;
 mod reports;
 
