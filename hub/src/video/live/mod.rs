@@ -14,6 +14,8 @@
 mod catch_up;
 mod gateway_socket;
 mod http;
+#[cfg(test)]
+mod look_tests;
 mod playback;
 mod relay;
 mod request;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::{Extension, Router, middleware};
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::Value;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::http::{HeaderValue, Request, StatusCode};
@@ -24,25 +24,26 @@ use crate::store::testing::{VILLAGE, add_site, each_store, region};
 use crate::viewer::Role;
 
 /// Far more than anything here takes, on a machine that does ten other things.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
-type Socket = WebSocketStream<TcpStream>;
+pub(super) type Socket = WebSocketStream<TcpStream>;
 
 /// A hub with one camera, as far as its sockets go.
-struct Hub {
-    relay: Relay,
+pub(super) struct Hub {
+    pub(super) store: Store,
+    pub(super) relay: Relay,
     viewers: SocketAddr,
     gateways: SocketAddr,
     /// Of somebody in the village, and of somebody in the next one.
-    cookie: String,
+    pub(super) cookie: String,
     foreign: String,
 }
 
-const LIVE: &str = "/api/v1/cameras/c1/live";
-const PLAYBACK: &str = "/api/v1/cameras/c1/playback?from_ms=1000&to_ms=9000";
+pub(super) const LIVE: &str = "/api/v1/cameras/c1/live";
+pub(super) const PLAYBACK: &str = "/api/v1/cameras/c1/playback?from_ms=1000&to_ms=9000";
 
 impl Hub {
-    async fn start(store: &Store) -> Self {
+    pub(super) async fn start(store: &Store) -> Self {
         let site = add_site(store, "site1").await;
         for statement in [
             "insert into recorder (id, site_id, host, port, sessions_max, created_ms) values ('r1', 'site1', 'h', 554, 4, 0)",
@@ -58,18 +59,37 @@ impl Hub {
         }
         let (relay, identity) = (Relay::new(), Identity::new(store.clone(), 8443));
         let room = LivePictures { relay: relay.clone(), identity: identity.clone(), store: store.clone() };
-        let (viewers, _) = routes().with_state(room).split_for_parts();
+        let (viewers, _) =
+            routes().with_state(room).merge(identity::routes().with_state(identity.clone())).split_for_parts();
         let viewers = viewers.layer(middleware::from_fn_with_state(identity, identity::authenticate));
         let gateways = gateway_routes(relay.clone()).layer(Extension(GatewaySite(site)));
         let session = async |code| {
             identity::testing::begin_session(store, Role::VillageHead, &region(code), clock::utc_ms()).await
         };
         let (cookie, foreign) = (session(VILLAGE).await, session("411728102202").await);
-        Self { relay, viewers: serve(viewers).await, gateways: serve(gateways).await, cookie, foreign }
+        let (store, viewers) = (store.clone(), serve(viewers).await);
+        Self { store, relay, viewers, gateways: serve(gateways).await, cookie, foreign }
+    }
+
+    pub(super) async fn execute(&self, sql: &'static str) {
+        let mut transaction = self.store.begin().await.unwrap();
+        sqlx::query(sql).execute(&mut *transaction).await.unwrap();
+        transaction.commit().await.unwrap();
+    }
+
+    /// Ends the session of a cookie, as its own page does.
+    pub(super) async fn log_out(&self, cookie: &str) {
+        let mut stream = TcpStream::connect(self.viewers).await.unwrap();
+        let said =
+            format!("DELETE /api/v1/session HTTP/1.1\r\nhost: hub\r\ncookie: {cookie}\r\nconnection: close\r\n\r\n");
+        stream.write_all(said.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 204"), "{answer}");
     }
 
     /// Opens a viewer's socket.
-    async fn open(&self, path: &str, cookie: &str) -> Result<Socket, StatusCode> {
+    pub(super) async fn open(&self, path: &str, cookie: &str) -> Result<Socket, StatusCode> {
         connect(self.viewers, path, |request| {
             request.headers_mut().insert("cookie", HeaderValue::from_str(cookie).unwrap());
         })
@@ -83,7 +103,7 @@ impl Hub {
         socket
     }
 
-    async fn until(&self, what: &str, is_it: impl Fn() -> bool) {
+    pub(super) async fn until(&self, what: &str, is_it: impl Fn() -> bool) {
         let waiting = async {
             while !is_it() {
                 clock::pause(Duration::from_millis(5)).await;
@@ -112,7 +132,7 @@ async fn connect(address: SocketAddr, path: &str, change: impl FnOnce(&mut Reque
 }
 
 /// Whether the other side still listens: it answers a ping.
-async fn is_open(socket: &mut Socket) -> bool {
+pub(super) async fn is_open(socket: &mut Socket) -> bool {
     if socket.send(Message::Ping("there?".into())).await.is_err() {
         return false;
     }
@@ -132,7 +152,7 @@ fn encoded(message: &GatewayMessage<'_>) -> Vec<u8> {
 }
 
 /// The reason with which the other side ended it.
-async fn reason(socket: &mut Socket) -> String {
+pub(super) async fn reason(socket: &mut Socket) -> String {
     loop {
         match tokio::time::timeout(PATIENCE, socket.next()).await.expect("an end").expect("a reason").unwrap() {
             Message::Text(text) => {
