@@ -194,6 +194,13 @@ function changed(kind, thing, change_) {
   return { body: thing };
 }
 
+/** Whoever names loudspeakers does not mean all any more. */
+function chosen(device, { response, ...rest }) {
+  if (response === undefined) return rest;
+  const where = response.speaker_ids ? { everywhere: false } : response.everywhere ? { speaker_ids: [] } : {};
+  return { ...rest, response: { ...device.response, ...response, ...where } };
+}
+
 function setOut(alarm, what, person, now) {
   if (alarm.state === 'unacknowledged' || alarm.sounding) acknowledge(alarm, person, now);
   return { body: change(alarm, { at_ms: now, what, actor: person.display_name, detail: null }) };
@@ -228,7 +235,7 @@ const ROUTES = {
   'GET /devices': ({ url }) => ({
     body: { sequence, devices: state.devices.filter((device) => device.site_id === url.searchParams.get('site_id')) },
   }),
-  'PATCH /devices/:id': ({ id, body }) => changed('device', find(state.devices, id), body),
+  'PATCH /devices/:id': ({ id, body }) => changed('device', find(state.devices, id), chosen(find(state.devices, id), body)),
   'GET /alarms': ({ url, person }) => alarmsList(url, person),
   'POST /alarms/:id/going': ({ id, person, now }) => setOut(find(state.alarms, id), 'going', person, now),
   'POST /alarms/:id/arrived': ({ id, person, now }) => setOut(find(state.alarms, id), 'arrived', person, now),

@@ -48,6 +48,7 @@ export function county(scene, now) {
       id, site_id, site_name: site.name, region_code: site.region_code, key, family, kind: 'button', name,
       reported_name: family === 'zigbee' ? 'sos_button' : null, place, latitude: id === 'd1' ? site.latitude + 0.0031 : null, longitude: id === 'd1' ? site.longitude - 0.0024 : null,
       first_heard_ms: now - 3_600_000, last_heard_ms: now - 4 * MINUTE, battery_percent, link_quality: 120, available, tamper: false,
+      response: { kind: 'silent', speaks: false, siren_s: 30, everywhere: false, speaker_ids: [] },
     };
   });
   state.cameras = cameras(state, now);

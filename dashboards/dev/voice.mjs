@@ -185,6 +185,12 @@ export function createVoice({ state, emit, problem, nextId, now: clock }) {
 
   function drop(speaker) {
     state.speakers = state.speakers.filter(({ id }) => id !== speaker.id);
+    for (const device of state.devices) {
+      const { speaker_ids } = device.response;
+      if (!speaker_ids.includes(speaker.id)) continue;
+      device.response = { ...device.response, speaker_ids: speaker_ids.filter((id) => id !== speaker.id) };
+      emit('device', device);
+    }
     emit('speaker', { ...speaker, deleted: true });
     return { status: 204 };
   }

@@ -579,7 +579,7 @@ describe('cameras on the field page', () => {
     await field({ permissions: ['geolocation'], geolocation: { latitude: 33.18, longitude: 113.87, accuracy: 8 } });
     await page.getByRole('button', { name: '用我现在的位置' }).click();
     await page.getByText('北纬 33.18，东经 113.87').waitFor();
-    await page.getByRole('button', { name: /命名和位置.*王奶奶家按钮/ }).click();
+    await page.getByRole('button', { name: /起名、定位.*王奶奶家按钮/ }).click();
     await page.getByRole('dialog').getByRole('button', { name: '用我现在的位置' }).click();
     await page.getByRole('dialog').getByText('北纬 33.18，东经 113.87').waitFor();
     await assertAccessible(page, 'placing a button');

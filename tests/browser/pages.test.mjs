@@ -341,7 +341,7 @@ describe('the field page', () => {
   it('names and places a device', async () => {
     await field('busy');
     await page.getByRole('link', { name: '玉山村委会' }).click();
-    await page.getByRole('button', { name: /命名和位置.*0x00158d0001a2b3c4|命名和位置.*lorawan/ }).click();
+    await page.getByRole('button', { name: /起名、定位.*0x00158d0001a2b3c4|起名、定位.*lorawan/ }).click();
     await page.getByLabel('名称').fill('李大爷家按钮');
     await page.getByLabel('放在哪里').fill('堂屋门后');
     await page.getByRole('button', { name: '保存' }).click();

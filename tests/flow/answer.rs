@@ -38,7 +38,8 @@ async fn story(folder: &Folder) -> Result<()> {
     let horn = Horn::enter(&house.api, folder.path(), &village, "horn-1").await?;
     let mut ear = Ear::open(&village).await?;
     let gateway = folder.path().join("village/gateway");
-    choose(&house.api, &gateway, &zigbee().key(), json!({ "kind": "siren", "siren_s": SIREN_S })).await?;
+    choose(&house.api, &gateway, &zigbee().key(), json!({ "kind": "siren", "siren_s": SIREN_S, "everywhere": true }))
+        .await?;
 
     // A gateway that was away, and whose broker knows it still: a press sets the siren off from the first moment that it is back.
     village.gateway.kill()?;
@@ -84,7 +85,7 @@ async fn story(folder: &Folder) -> Result<()> {
     let button = LorawanButton { dev_eui: lorawan().dev_eui + 1, ..lorawan() };
     lan.press(&button.press(Press::Single, 1)).await?;
     ear.told(&button.key(), "sent").await?;
-    choose(&house.api, &gateway, &button.key(), json!({ "speaks": true })).await?;
+    choose(&house.api, &gateway, &button.key(), json!({ "speaks": true, "speaker_ids": [horn.id] })).await?;
     lan.press(&button.press(Press::Single, 2)).await?;
     ear.told(&button.key(), "sent").await?;
     horn.wait_until_quiet(3).await?;

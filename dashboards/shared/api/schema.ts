@@ -1943,7 +1943,7 @@ export interface components {
          * @description Where a notice stands.
          * @enum {string}
          */
-        NoticeState: "waiting_for_second" | "sent" | "playing" | "done" | "stopped" | "refused";
+        NoticeState: "waiting_for_second" | "sent" | "playing" | "done" | "stopping" | "stopped" | "refused";
         /** @description A notice. Times are UTC milliseconds of the hub's clock. */
         NoticeView: {
             /** @description Opaque. */
@@ -2242,6 +2242,10 @@ export interface components {
              * @description How long a siren lasts: 1–60.
              */
             siren_s?: number | null;
+            /** @description Every loudspeaker of its site; then none is named. */
+            everywhere?: boolean | null;
+            /** @description The loudspeakers that sound, all of the device's own site; at most 64. Whoever names some does not mean all any more. */
+            speaker_ids?: components["schemas"]["SpeakerId"][] | null;
         };
         /** @description What a press of a device sets off. */
         ResponseView: {
@@ -2254,6 +2258,13 @@ export interface components {
              * @description How long a siren lasts: 1–60.
              */
             siren_s: number;
+            /** @description Whether every loudspeaker of its site sounds, those that are entered later too. */
+            everywhere: boolean;
+            /**
+             * @description The loudspeakers that sound, where it is not all. None: those that were chosen have been deleted, and nothing is heard; or
+             *     nothing is to be heard in any case.
+             */
+            speaker_ids: components["schemas"]["SpeakerId"][];
         };
         /** @description Why a gateway is put out. */
         Revocation: {
@@ -3822,6 +3833,8 @@ export interface operations {
     list_notices: {
         parameters: {
             query?: {
+                /** @description Only those that were sent for this. */
+                level?: components["schemas"]["Level"] | null;
                 /** @description Those below this id: `next` of the page before. */
                 after?: string | null;
             };

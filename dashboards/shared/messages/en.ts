@@ -320,7 +320,7 @@ export const en: Messages = {
     look: { available: 'On line', silent: 'Not answering', unknown: 'Not known whether on line' },
     tamper: 'Its case was opened',
     unnamed: 'no name yet',
-    edit: 'Name and place',
+    edit: 'Name, place, what a press does',
     name: 'Name',
     name_hint: 'For example: Mrs Wang’s button',
     place: 'Where it is',

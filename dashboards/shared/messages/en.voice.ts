@@ -246,6 +246,36 @@ export const enVoice: typeof zhCNVoice = {
     test_of: (name) => `Test tone at ${name}`,
   },
 
+  response: {
+    title: 'When it is pressed',
+    kind: { silent: 'No sound', neighbours: 'Ask the neighbours', siren: 'Siren' },
+    kind_hint: {
+      silent: 'Its light, and those who answer alarms. For buttons in homes.',
+      neighbours: 'Loudspeakers say: somebody nearby has asked for help; neighbours, please go and see.',
+      siren: 'Loudspeakers sound a siren at once, with or without the line. For pillars in public.',
+    },
+    warning: {
+      neighbours: 'Everybody around will know that help was called, and so will whoever is doing harm. In a home choose it only if the household itself agrees.',
+      siren: 'The whole village is alarmed, and whoever is doing harm hears it too. In a home choose it only if the household itself agrees.',
+    },
+    speaks: 'Say what became of it, too',
+    speaks_hint: 'Loudspeakers say that it was sent, that somebody has taken it, or that nobody answers and to dial 110 or 120. Everybody near hears it.',
+    siren_s: 'Siren, in seconds',
+    siren_wrong: 'From 1 to 60.',
+    where: 'From which loudspeakers',
+    everywhere: 'Every loudspeaker of this site',
+    everywhere_hint: 'Those added later, too.',
+    where_needed: 'Choose at least one loudspeaker, or all of them.',
+    no_speakers: 'This site has no loudspeaker yet; add one first.',
+    gone: 'The loudspeakers that were chosen are deleted: a press makes no sound now. Choose anew.',
+    said: (what, where) => `When pressed: ${what}${where}`,
+    said_siren: (seconds) => `siren for ${seconds} s`,
+    said_speaks: ', says what became of it',
+    said_spoken: 'says what became of it',
+    said_all: ', every loudspeaker',
+    said_some: (count) => `, ${many(count, 'loudspeaker')}`,
+  },
+
   speaker_form: {
     gone: 'There is no such loudspeaker, or you may not see it.',
     title_new: 'Add a loudspeaker',

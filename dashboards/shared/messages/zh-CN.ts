@@ -322,7 +322,7 @@ export const zhCN = {
     look: { available: '在线', silent: '没有响应', unknown: '在线情况不详' },
     tamper: '外壳被打开',
     unnamed: '未命名',
-    edit: '命名和位置',
+    edit: '起名、定位、按下以后',
     name: '名称',
     name_hint: '例如：王奶奶家按钮',
     place: '放在哪里',

@@ -245,6 +245,36 @@ export const zhCNVoice = {
     test_of: (name: string) => `${name}试音`,
   },
 
+  response: {
+    title: '按下以后',
+    kind: { silent: '不出声', neighbours: '请邻居去看', siren: '响警报' } as Record<string, string>,
+    kind_hint: {
+      silent: '只亮灯，通知接警的人。家里的按钮选这个。',
+      neighbours: '喇叭说：附近有人按下求助按钮，请邻居去看一看。',
+      siren: '喇叭马上响警报，断网也响。公共报警柱选这个。',
+    } as Record<string, string>,
+    warning: {
+      neighbours: '周围的人都会知道有人求助，正在伤害他的人也会知道。装在家里的，要这家人自己同意才能选。',
+      siren: '全村都会被惊动，正在伤害他的人也会听到。装在家里的，要这家人自己同意才能选。',
+    } as Record<string, string>,
+    speaks: '还念出结果',
+    speaks_hint: '喇叭会念：“已发出，正在叫人”“已有人接警”或“无人应答，请拨110或120”。旁边的人都听得到。',
+    siren_s: '警报响几秒',
+    siren_wrong: '请填 1 到 60。',
+    where: '从哪些喇叭响',
+    everywhere: '这个站点的全部喇叭',
+    everywhere_hint: '以后加的也算。',
+    where_needed: '请至少选一个喇叭，或者选全部。',
+    no_speakers: '这个站点还没有喇叭，请先添加。',
+    gone: '选的喇叭都删除了，现在按下不会出声。请重选。',
+    said: (what: string, where: string) => `按下后：${what}${where}`,
+    said_siren: (seconds: number) => `响警报 ${seconds} 秒`,
+    said_speaks: '，念出结果',
+    said_spoken: '念出结果',
+    said_all: '，全部喇叭',
+    said_some: (count: number) => `，${count} 个喇叭`,
+  },
+
   speaker_form: {
     gone: '没有这个喇叭，或者您看不到它。',
     title_new: '添加喇叭',

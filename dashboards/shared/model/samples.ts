@@ -90,7 +90,7 @@ export function device(given: Partial<Device> = {}): Device {
     link_quality: null,
     available: null,
     tamper: null,
-    response: { kind: 'silent', speaks: false, siren_s: 30 },
+    response: { kind: 'silent', speaks: false, siren_s: 30, everywhere: false, speaker_ids: [] },
     ...given,
   };
 }

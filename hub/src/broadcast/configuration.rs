@@ -3,7 +3,7 @@
 //! Here, and only here, loudspeakers' keys are opened again.
 
 use async_trait::async_trait;
-use sqlx::{AnyConnection, Row as _};
+use sqlx::AnyConnection;
 use tongluo_protocols::configuration::{
     self as told, Configuration, NamedSound, Response, ResponseKind, Speaker as ToldSpeaker,
 };
@@ -14,6 +14,7 @@ use tongluo_protocols::id::ContentId;
 use super::speaker::{self, Speaker, SpeakerKind};
 use super::{BroadcastRoom, tones};
 use crate::configuration::Contributor;
+use crate::fleet::{self, ResponseView};
 use crate::ids::{RegionCode, SiteId};
 
 #[async_trait]
@@ -69,28 +70,23 @@ impl BroadcastRoom {
 
 /// What presses of a site's devices set off; of a device that is not named, nothing but its light.
 async fn responses(connection: &mut AnyConnection, site: &SiteId) -> Result<Vec<Response>, sqlx::Error> {
-    let rows = sqlx::query(
-        "select d.key, r.response, r.speaks, r.siren_s from device_response r join device d on d.id = r.device_id \
-         where d.site_id = $1 order by d.key",
-    )
-    .bind(site.as_str())
-    .fetch_all(connection)
-    .await?;
-    rows.iter()
-        .map(|row| {
-            Ok(Response {
-                device: row.try_get("key")?,
-                kind: match row.try_get::<String, _>("response")?.as_str() {
-                    "siren" => ResponseKind::Siren,
-                    "neighbours" => ResponseKind::Neighbours,
-                    _ => ResponseKind::Silent,
-                },
-                speaks: row.try_get::<i64, _>("speaks")? != 0,
-                speakers: Vec::new(),
-                siren_s: u8::try_from(row.try_get::<i64, _>("siren_s")?).unwrap_or(0).min(Response::SIREN_S_MAX),
-            })
-        })
-        .collect()
+    let chosen = fleet::response::of_site(connection, site).await?;
+    // To a gateway a list without loudspeakers means all of them: one whose loudspeakers are gone is not told at all.
+    Ok(chosen.into_iter().filter(|(_, response)| response.is_heard()).map(set_off).collect())
+}
+
+fn set_off((device, response): (String, ResponseView)) -> Response {
+    Response {
+        device,
+        kind: match response.kind {
+            fleet::ResponseKind::Silent => ResponseKind::Silent,
+            fleet::ResponseKind::Neighbours => ResponseKind::Neighbours,
+            fleet::ResponseKind::Siren => ResponseKind::Siren,
+        },
+        speaks: response.speaks,
+        speakers: response.speaker_ids.iter().map(ToString::to_string).collect(),
+        siren_s: response.siren_s.min(Response::SIREN_S_MAX),
+    }
 }
 
 fn at_hand(sound: &tones::AtHand) -> Option<NamedSound> {

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::{Extensions, HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
+use sqlx::AnyConnection;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -384,8 +385,7 @@ async fn change_device(
     };
     let now_ms = clock::utc_ms();
     let mut transaction = room.store.begin().await?;
-    let known = view::device(&mut transaction, &id).await?.ok_or_else(Problem::not_found)?;
-    viewer.require_region(&known.region_code)?;
+    let known = held_device(&mut transaction, &viewer, &id).await?;
     device::change(&mut transaction, &id, &change).await?;
     // Which cameras look at it is a matter of where it is.
     configuration::mark(&mut transaction, now_ms, &known.site_id).await?;
@@ -393,15 +393,25 @@ async fn change_device(
     audit::record(&mut transaction, now_ms, line).await?;
     if let Some(patch) = patch.response {
         let chosen = patch.applied(known.response)?;
-        response::save(&mut transaction, &id, chosen).await?;
+        response::refuse_strangers(&mut transaction, &known.site_id, &chosen.speaker_ids).await?;
+        response::save(&mut transaction, &id, &chosen).await?;
         let line = audit::Record::done(&viewer, "device.response", id.as_str(), &known.region_code);
-        audit::record(&mut transaction, now_ms, line.detail(format!("{chosen:?}"))).await?;
+        audit::record(&mut transaction, now_ms, line.detail(chosen.in_words())).await?;
     }
     let view = view::device(&mut transaction, &id).await?.ok_or_else(Problem::not_found)?;
     live::append(&mut transaction, now_ms, &[view.draft()]).await?;
     transaction.commit().await?;
     room.live.notify();
     Ok(Json(view))
+}
+
+/// Locks the row of a device's site, if the viewer may know of it, and reads the device: no loudspeaker goes while it is chosen.
+async fn held_device(connection: &mut AnyConnection, viewer: &Viewer, id: &DeviceId) -> Result<DeviceView, Problem> {
+    let found = view::device(connection, id).await?.ok_or_else(Problem::not_found)?;
+    viewer.require_region(&found.region_code)?;
+    store::hold_site(connection, found.site_id.as_str()).await?;
+    // Read again: between the first look and the lock somebody may have changed it.
+    view::device(connection, id).await?.ok_or_else(Problem::not_found)
 }
 
 fn site_name(name: &str) -> Result<String, Problem> {

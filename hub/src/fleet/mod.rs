@@ -13,7 +13,7 @@ mod enrolment;
 mod http;
 pub mod presence;
 mod request;
-mod response;
+pub mod response;
 mod roster;
 pub mod silence;
 mod store;

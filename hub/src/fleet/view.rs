@@ -7,8 +7,8 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
 use utoipa::ToSchema;
 
-use super::response::ResponseView;
-use crate::ids::{DeviceId, GatewayId, RegionCode, SiteId};
+use super::response::{self, ResponseView};
+use crate::ids::{DeviceId, GatewayId, RegionCode, SiteId, SpeakerId};
 use crate::live::Draft;
 use crate::store::{chunks, parameters};
 
@@ -169,7 +169,7 @@ macro_rules! select_devices {
         concat!(
             "select d.id, d.site_id, s.name as site_name, s.region_code, d.key, d.family, d.kind, d.name, ",
             "d.reported_name, d.place, d.latitude, d.longitude, d.first_heard_ms, d.last_heard_ms, d.battery_percent, ",
-            "d.link_quality, d.available, d.tamper, dr.response, dr.speaks, dr.siren_s ",
+            "d.link_quality, d.available, d.tamper, dr.response, dr.speaks, dr.siren_s, dr.everywhere ",
             "from device d join site s on s.id = d.site_id left join device_response dr on dr.device_id = d.id ",
             $rest
         )
@@ -218,11 +218,27 @@ pub(super) async fn sites_online(connection: &mut AnyConnection, now_ms: i64) ->
 /// # Errors
 /// The database's.
 pub async fn device(connection: &mut AnyConnection, id: &DeviceId) -> Result<Option<DeviceView>, sqlx::Error> {
-    sqlx::query(select_devices!("where d.id = $1"))
+    let found = sqlx::query(select_devices!("where d.id = $1"))
         .bind(id.as_str())
         .try_map(read_device)
-        .fetch_optional(connection)
-        .await
+        .fetch_all(&mut *connection)
+        .await?;
+    Ok(with_speakers(connection, found).await?.pop())
+}
+
+/// The devices for which a loudspeaker was chosen.
+pub(super) async fn devices_with_speaker(
+    connection: &mut AnyConnection,
+    speaker: &SpeakerId,
+) -> Result<Vec<DeviceView>, sqlx::Error> {
+    let found = sqlx::query(select_devices!(
+        "join device_response_speaker rs on rs.device_id = d.id where rs.speaker_id = $1 order by d.id"
+    ))
+    .bind(speaker.as_str())
+    .try_map(read_device)
+    .fetch_all(&mut *connection)
+    .await?;
+    with_speakers(connection, found).await
 }
 
 /// Those of the devices that exist, each known by its site and key.
@@ -242,7 +258,7 @@ pub(super) async fn devices_by_key(
         }
         found.extend(query.try_map(read_device).fetch_all(&mut *connection).await?);
     }
-    Ok(found)
+    with_speakers(connection, found).await
 }
 
 /// What has to be known of a site before it gets another device.
@@ -296,7 +312,22 @@ pub(super) async fn devices(
         .bind(region.as_str())
         .bind(region.end()),
     };
-    rows.try_map(read_device).fetch_all(connection).await
+    let found = rows.try_map(read_device).fetch_all(&mut *connection).await?;
+    with_speakers(connection, found).await
+}
+
+/// Adds which loudspeakers were chosen. Most devices are silent, and cost nothing here: this lies on the way of every press.
+async fn with_speakers(
+    connection: &mut AnyConnection,
+    mut devices: Vec<DeviceView>,
+) -> Result<Vec<DeviceView>, sqlx::Error> {
+    let naming: Vec<&DeviceId> =
+        devices.iter().filter(|device| device.response.names_speakers()).map(|device| &device.id).collect();
+    let mut chosen = response::speakers_of(connection, &naming).await?;
+    for device in &mut devices {
+        device.response.speaker_ids = chosen.remove(&device.id).unwrap_or_default();
+    }
+    Ok(devices)
 }
 
 fn read_site(row: AnyRow) -> Result<SiteView, sqlx::Error> {
@@ -360,6 +391,7 @@ fn read_device(row: AnyRow) -> Result<DeviceView, sqlx::Error> {
             row.try_get::<Option<String>, _>("response")?.as_deref(),
             row.try_get("speaks")?,
             row.try_get("siren_s")?,
+            row.try_get("everywhere")?,
         ),
     })
 }

@@ -150,10 +150,11 @@ async fn delete(
     let mut transaction = room.store.begin().await?;
     let (speaker, region) = held_speaker(&mut transaction, &viewer, &id, now_ms).await?;
     let site = &speaker.view.site_id;
+    let mut drafts = fleet::response::forget_speaker(&mut transaction, &id).await?;
     store::delete(&mut transaction, &id).await?;
     let line = audit::Record::done(&viewer, "speaker.delete", id.as_str(), &region);
     audit::record(&mut transaction, now_ms, line).await?;
-    let mut drafts = fault::clear_source(&mut transaction, now_ms, site, &super::fault_source(&id)).await?;
+    drafts.extend(fault::clear_source(&mut transaction, now_ms, site, &super::fault_source(&id)).await?);
     drafts.push(SpeakerView { deleted: true, ..speaker.view.clone() }.draft());
     fleet::configuration::mark(&mut transaction, now_ms, site).await?;
     live::append(&mut transaction, now_ms, &drafts).await?;

@@ -177,23 +177,62 @@ async fn a_press_sets_off_what_its_household_chose_and_nothing_by_itself() {
         let change = async |id: &str, response: Value| {
             ask(&routes, "PATCH", &format!("/api/v1/devices/{id}"), json!({"response": response})).await
         };
-        let siren = change("one", json!({"kind": "siren", "speaks": true, "siren_s": 60})).await;
-        assert_eq!(siren.body["response"], json!({"kind": "siren", "speaks": true, "siren_s": 60}), "{siren:?}");
-        let spoken = change("two", json!({"speaks": true})).await;
-        assert_eq!(spoken.body["response"], json!({"kind": "silent", "speaks": true, "siren_s": 30}));
-        for wrong in [json!({"siren_s": 61}), json!({"siren_s": 0}), json!({"kind": "gong"}), json!({"loud": true})] {
+        let (east, west) = (township.enter("site1", "TL-E").await, township.enter("site1", "TL-W").await);
+        let foreign = township.enter("site2", "TL-F").await;
+        let everywhere = json!({"kind": "siren", "speaks": true, "siren_s": 60, "everywhere": true});
+        let siren = change("one", everywhere).await;
+        let all = json!({"kind": "siren", "speaks": true, "siren_s": 60, "everywhere": true, "speaker_ids": []});
+        assert_eq!(siren.body["response"], all, "{siren:?}");
+        let spoken = change("two", json!({"speaks": true, "speaker_ids": [east, east]})).await;
+        let one = json!({"kind": "silent", "speaks": true, "siren_s": 30, "everywhere": false, "speaker_ids": [east]});
+        assert_eq!(spoken.body["response"], one, "{spoken:?}");
+        for wrong in [
+            json!({"siren_s": 61}),
+            json!({"siren_s": 0}),
+            json!({"kind": "gong"}),
+            json!({"loud": true}),
+            json!({"everywhere": true, "speaker_ids": [east]}),
+            json!({"speaker_ids": []}),
+            json!({"everywhere": false}),
+            json!({"speaker_ids": [foreign]}),
+            json!({"speaker_ids": ["nowhere"]}),
+            json!({"speaker_ids": [east, "nowhere"]}),
+        ] {
             assert_eq!(change("one", wrong.clone()).await.status, 422, "{wrong}");
         }
+        assert_eq!(change("three", json!({"kind": "neighbours"})).await.status, 422, "nobody said where");
         let listed = ask(&routes, "GET", "/api/v1/devices", Value::Null).await;
-        let third = listed.body["devices"].as_array().unwrap().iter().find(|device| device["id"] == "three").unwrap();
-        assert_eq!(third["response"]["kind"], "silent", "nobody said anything of it");
+        let shown = |id: &str| {
+            let devices = listed.body["devices"].as_array().unwrap();
+            devices.iter().find(|device| device["id"] == id).unwrap()["response"].clone()
+        };
+        assert_eq!((shown("one"), shown("two")), (all, one), "what was refused has changed nothing");
+        assert_eq!(shown("three")["kind"], "silent", "nobody said anything of it");
 
-        let responses = told(&township).await.responses;
-        let told: Vec<_> = responses.iter().map(|r| (r.device.as_str(), r.kind, r.speaks, r.siren_s)).collect();
-        assert_eq!(
-            told,
-            [("zigbee:one", ResponseKind::Siren, true, 60), ("zigbee:two", ResponseKind::Silent, true, 30)]
-        );
+        let (zigbee_one, zigbee_two) = ("zigbee:one".to_owned(), "zigbee:two".to_owned());
+        let siren_of = |speakers: Vec<String>| (zigbee_one.clone(), ResponseKind::Siren, true, speakers, 60);
+        let spoken_of = |speakers: Vec<String>| (zigbee_two.clone(), ResponseKind::Silent, true, speakers, 30);
+        let told = async || {
+            let responses = told(&township).await.responses.into_iter();
+            responses.map(|r| (r.device, r.kind, r.speaks, r.speakers, r.siren_s)).collect::<Vec<_>>()
+        };
+        assert_eq!(told().await, [siren_of(vec![]), spoken_of(vec![east.clone()])]);
+        let mut both = [east.clone(), west.clone()];
+        both.sort_unstable();
+        change("one", json!({"speaker_ids": [west, east]})).await;
+        assert_eq!(told().await, [siren_of(both.to_vec()), spoken_of(vec![east.clone()])]);
+
+        // A loudspeaker that goes, goes out of every list; nobody left does not mean everybody.
+        township.ask(technician(), "DELETE", &format!("/api/v1/speakers/{east}"), Value::Null).await;
+        assert_eq!(told().await, [siren_of(vec![west.clone()])]);
+        let news = township.texts("select body from event where kind = 'device' order by sequence desc limit 2").await;
+        let left = |news: &String| serde_json::from_str::<Value>(news).unwrap()["response"]["speaker_ids"].clone();
+        assert_eq!(news.iter().map(left).collect::<Vec<_>>(), [json!([]), json!([west])]);
+        change("one", json!({"kind": "silent", "speaks": false})).await;
+        assert!(told().await.is_empty(), "only its light");
+        let said = "select detail from audit where action = 'device.response' and subject = 'one' order by id";
+        let said = township.texts(said).await;
+        assert_eq!((said[0].as_str(), said[2].as_str()), ("siren 60 s, speaks, everywhere", "silent"));
     })
     .await;
 }
