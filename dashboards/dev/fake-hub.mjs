@@ -10,6 +10,7 @@
  * For trying things out it also answers `POST /dev/press?device=d1`, `/dev/unknown`, `/dev/silence?ms=`,
  * `/dev/drop` (ends the streams), `/dev/expire` (ends the sessions), `/dev/enrol?site=s4`, `/dev/reset`;
  * `/dev/stall?ms=` holds every live picture, `/dev/camera?id=c1&state=frozen` changes a camera's state;
+ * `/dev/deaf?on=1` cuts the loudspeakers off, so that they hear no stop until `on=0`;
  * `/dev/cut?ms=` lets no request through, `/dev/speaker?id=k6&online=1` brings a loudspeaker back, `/dev/late` lets the time of every notice
  * run out, `/dev/hour?at=23` sets the hub's clock, `GET /dev/notices` counts the notices, `GET /dev/sound` gives the last recording; `GET /dev/looks` counts the pictures that are being watched, `GET /dev/streams` lists from where each stream was asked to go on.
  */

@@ -55,6 +55,8 @@ export function createVoice({ state, emit, problem, nextId, now: clock }) {
   const notices = new Map();
   const by_client = new Map();
   let templates = [];
+  /** Whether the village is cut off: its loudspeakers play on, and hear of no stop. */
+  let deaf = false;
   const find = (id) => state.speakers.find((speaker) => speaker.id === id);
   const mine = (person) => (thing) => thing.region_code.startsWith(person.region_code) || person.region_code.startsWith(thing.region_code);
 
@@ -137,14 +139,36 @@ export function createVoice({ state, emit, problem, nextId, now: clock }) {
   }
 
   function settle(notice) {
-    if (notice.plays.every(({ state: is }) => !['waiting', 'fetching', 'playing'].includes(is))) notice.state = 'done';
+    const is_over = notice.plays.every(({ state: is }) => !['waiting', 'fetching', 'playing'].includes(is));
+    if (is_over) notice.state = notice.state === 'stopping' ? 'stopped' : 'done';
     tell(notice);
   }
 
   function stop(notice, person, now) {
-    Object.assign(notice, { state: 'stopped', stopped_by: person.display_name, stopped_ms: now });
-    for (const play of notice.plays) if (['waiting', 'fetching', 'playing'].includes(play.state)) play.state = 'stopped';
+    Object.assign(notice, { state: 'stopping', stopped_by: person.display_name, stopped_ms: now });
+    setTimeout(() => hush(notice), 300).unref();
     return { body: tell(notice) };
+  }
+
+  /** The order to stop has reached the village. */
+  function hush(notice) {
+    if (deaf || notice.state !== 'stopping') return;
+    for (const play of notice.plays) if (['waiting', 'fetching', 'playing'].includes(play.state)) play.state = 'stopped';
+    notice.state = 'stopped';
+    tell(notice);
+  }
+
+  /** One loudspeaker plays a tone; a notice like others, that no list holds. One whose name says so has a broken amplifier. */
+  function test(speaker, person, now) {
+    if (!speaker.online) return problem(409, '喇叭不在线，没有发出试音。请先检查电源和网络。', 'speaker.offline');
+    const body = { region_code: speaker.region_code, speaker_ids: [speaker.id], sound_sha256: keep(tone(1)).sha256, times: 1, gap_ms: 0, level: 'test', valid_for_s: 60 };
+    const notice = make({ ...body, title: `试音：${speaker.name}` }, person, now);
+    setTimeout(() => {
+      if (!speaker.name.includes('坏')) return begin(notice);
+      Object.assign(notice.plays[0], { state: 'failed', reason: '声卡打不开：No such device', at_ms: clock() });
+      settle(notice);
+    }, 400).unref();
+    return { status: 202, body: tell(notice) };
   }
 
   function confirm(notice, person, now) {
@@ -244,6 +268,10 @@ export function createVoice({ state, emit, problem, nextId, now: clock }) {
   }
 
   function develop(path, url) {
+    if (path === '/dev/deaf') {
+      deaf = url.searchParams.get('on') === '1';
+      for (const notice of notices.values()) hush(notice);
+    }
     if (path === '/dev/speaker') turn(find(url.searchParams.get('id')), url.searchParams.get('online') === '1');
     if (path !== '/dev/late') return;
     for (const notice of notices.values()) {

@@ -198,6 +198,27 @@ describe('a voice', () => {
     await page.getByText(/已停止/).waitFor();
   });
 
+  it('is not said to be silent before the loudspeakers have said so', async () => {
+    await village();
+    await record();
+    await button('发出').click();
+    await page.getByText(/正在播放 5\/6/).first().waitFor();
+    await hub.act('deaf?on=1');
+    await button('停止').click();
+    const foot = page.getByRole('contentinfo');
+    await foot.getByText(/正在停，还有 \d 个喇叭没有回报/).waitFor();
+    await foot.getByRole('button', { name: '正在停…' }).waitFor();
+    await page.locator('[data-state=stopping]').getByText('还没有回报，可能还在响。').first().waitFor();
+    await assertLegible('stopping');
+    // The five play on to their end; of the sixth nobody knows.
+    await foot.getByText('正在停，还有 1 个喇叭没有回报').waitFor();
+    assert.equal(await page.getByText('现在没有播出').count(), 0);
+    assert.equal(await page.getByText(/已停止/).count(), 0);
+    await hub.act('deaf?on=0');
+    await page.getByText('现在没有播出').waitFor();
+    await page.locator('[data-state=stopped]').getByText(/已停止/).first().waitFor();
+  });
+
   it('moves nothing under the thumb when something begins to play', async () => {
     await village();
     const before = await button('录音').boundingBox();

@@ -101,6 +101,9 @@ function read(path) {
 /** What a loudspeaker has played, but the chime before each notice: its length is the gateway's. */
 const CHIME_S = 2;
 const heardFiles = (serial) => village.played(serial).files.filter((path) => read(path).seconds !== CHIME_S);
+/** How each of its plays ended, by its own diary. */
+const ends = (serial) => village.played(serial).diary.filter(({ ended }) => ended !== undefined);
+const wavOf = (serial, play) => village.played(serial).files.find((path) => path.endsWith(`/${play}.wav`));
 const plays = (serial) => heardFiles(serial).length;
 
 describe('a village', () => {
@@ -154,12 +157,40 @@ describe('a village', () => {
     assert.equal(plays(SIXTH), before + 1, 'only the one that came after it');
   });
 
-  it('falls silent with one tap', async () => {
+  it('falls silent with one tap, and is said to be silent only then', async () => {
     await open();
     await speak(8_000);
-    await page.getByText(/正在播放 \d\/6/).first().waitFor();
+    await page.getByText('正在播放 6/6').first().waitFor();
     await button('停止').click();
-    await page.getByText(/已停止/).first().waitFor();
     await page.getByText('现在没有播出').waitFor();
+    await page.getByText(/已停止/).first().waitFor();
+    const [notice] = (await ask('GET', '/notices')).notices;
+    assert.equal(notice.state, 'stopped');
+    for (const serial of SPEAKERS) {
+      // Read at once: when the page says "stopped", every loudspeaker has ended.
+      const last = ends(serial).at(-1);
+      assert.equal(last?.ended, 'Stopped', `${serial}: ${JSON.stringify(last)}`);
+      const { seconds } = read(wavOf(serial, last.play));
+      assert.ok(seconds < notice.duration_ms / 1_000 - LENGTH_SLACK_S, `${serial}: ${seconds} s of ${notice.duration_ms} ms`);
+    }
+  });
+
+  it('is not said to be silent while its gateway is cut off and plays on', async () => {
+    await open();
+    await speak(3_000);
+    await page.getByText('正在播放 6/6').first().waitFor();
+    const is_notice = (serial, play) => read(wavOf(serial, play)).seconds !== CHIME_S;
+    const finished = (serial) => ends(serial).filter(({ ended, play }) => ended === 'Finished' && is_notice(serial, play)).length;
+    const before = new Map(SPEAKERS.map((serial) => [serial, finished(serial)]));
+    village.cutLine();
+    await button('停止').click();
+    await page.getByText('正在停，还有 6 个喇叭没有回报').first().waitFor();
+    // It plays to its end, and nobody at the county can know.
+    await until('the end of the sound', () => SPEAKERS.every((serial) => finished(serial) > before.get(serial)), PATIENCE_MS);
+    assert.equal(await page.getByText(/已停止/).count(), 0);
+    assert.equal(await page.getByText('现在没有播出').count(), 0);
+    village.mendLine();
+    await page.getByText('现在没有播出').waitFor();
+    await page.getByText(/已停止，6 个中 6 个已播完/).first().waitFor();
   });
 });

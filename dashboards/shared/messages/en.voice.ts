@@ -15,6 +15,8 @@ const progress = (of: Progress): string => {
       return `${of.played} of ${of.all} played, ${of.waiting} to come`;
     case 'done':
       return `${of.played} of ${of.all} played`;
+    case 'stopping':
+      return `Stopping: ${of.left} ${of.left === 1 ? 'speaker has' : 'speakers have'} not reported yet`;
     case 'stopped':
       return `Stopped; ${of.played} of ${of.all} had played it`;
     case 'refused':
@@ -185,6 +187,11 @@ export const enVoice: typeof zhCNVoice = {
       stopped: 'Stopped',
     },
     may_still: (time) => `If it is back before ${time} it plays once; later it does not.`,
+    unreported: 'It has not reported yet and may still be heard.',
+    correct: 'Correction',
+    correction: (words) => `Correction: ${words}`,
+    clear: 'All clear',
+    all_clear: (name) => (name === '' ? 'All clear: the last notice no longer holds.' : `All clear: “${name}” no longer holds.`),
     no_more: 'It will not play this any more. Send it again if it should.',
   },
 

@@ -13,6 +13,8 @@ const progress = (of: Progress): string => {
       return `${of.all} 个中 ${of.played} 个已播放，还等 ${of.waiting} 个`;
     case 'done':
       return of.played === of.all ? `${of.all} 个喇叭都已播放` : `${of.all} 个中 ${of.played} 个已播放`;
+    case 'stopping':
+      return `正在停，还有 ${of.left} 个喇叭没有回报`;
     case 'stopped':
       return `已停止，${of.all} 个中 ${of.played} 个已播完`;
     case 'refused':
@@ -185,6 +187,11 @@ export const zhCNVoice = {
     } as Record<string, string>,
     may_still: (time: string) => `${time} 前恢复就会补播一次，过后不播。`,
     no_more: '不会再播。要它播，请再发一次。',
+    unreported: '还没有回报，可能还在响。',
+    correct: '更正',
+    correction: (words: string) => `更正：${words}`,
+    clear: '解除',
+    all_clear: (name: string) => (name === '' ? '解除：刚才的通知现在解除。' : `解除：“${name}”现在解除。`),
   },
 
   template: {

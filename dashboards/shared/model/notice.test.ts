@@ -3,8 +3,8 @@ import type { NoticeState, Play } from '../api/voice';
 import { en } from '../messages/en';
 import { zhCN } from '../messages/zh-CN';
 import {
-  isNight, isOver, isSounding, lengthOf, mayStillPlay, needsSecond, nightRule, noticesInOrder, noticeTitle, playName, playsInOrder,
-  progressOf, soundingNow, waitsForMe,
+  canStop, emergenciesInSight, isNight, isOver, isSounding, lengthOf, mayStillPlay, needsSecond, nightRule, noticesInOrder, noticeTitle, playName, playsInOrder,
+  progressOf, reasonIn, soundingNow, waitsForMe,
 } from './notice';
 import { me, notice } from './samples';
 
@@ -25,6 +25,7 @@ describe('how far a notice has come', () => {
     expect(say('done', played({ played: 5, failed: 1 }))).toBe('6 个中 5 个已播放');
     expect(say('done', played({ played: 6 }))).toBe('6 个喇叭都已播放');
     expect(say('stopped', played({ played: 2 }))).toContain('2 个');
+    expect(say('stopping', played({ played: 1, playing: 3, waiting: 2 }))).toBe('正在停，还有 5 个喇叭没有回报');
     expect(say('refused')).toContain('没有播');
   });
 
@@ -38,17 +39,40 @@ describe('how far a notice has come', () => {
   });
 
   it('knows what is over and what can be stopped', () => {
-    expect(['waiting_for_second', 'sent', 'playing', 'done', 'stopped', 'refused'].map((state) => isOver({ state: state as NoticeState })))
-      .toEqual([false, false, false, true, true, true]);
-    expect(isSounding({ state: 'sent' })).toBe(true);
-    expect(isSounding({ state: 'waiting_for_second' })).toBe(false);
+    const states = ['waiting_for_second', 'sent', 'playing', 'done', 'stopping', 'stopped', 'refused'] as NoticeState[];
+    expect(states.filter((state) => isOver({ state }))).toEqual(['done', 'stopped', 'refused']);
+    expect(states.filter((state) => canStop({ state }))).toEqual(['sent', 'playing']);
+    expect(states.filter((state) => isSounding({ state })), 'an order to stop silences nobody who has not heard it').toEqual(['sent', 'playing', 'stopping']);
   });
 
   it('speaks of the newest that sounds', () => {
     const list = [notice({ id: 'a', state: 'playing', created_ms: 1 }), notice({ id: 'b', state: 'sent', created_ms: 2 }), notice({ id: 'c', state: 'done', created_ms: 3 })];
     expect(soundingNow(list)?.id).toBe('b');
     expect(soundingNow([])).toBeNull();
+    const stopping = notice({ id: 'd', state: 'stopping', created_ms: 9 });
+    expect(soundingNow([...list, stopping])?.id, 'what can be stopped comes first').toBe('b');
+    expect(soundingNow([stopping])?.id).toBe('d');
     expect(noticesInOrder(list).map(({ id }) => id)).toEqual(['c', 'b', 'a']);
+  });
+
+  it('says why, in words', () => {
+    expect(reasonIn({ stale: '过时' }, '不详', 'stale')).toBe('过时');
+    expect(reasonIn({}, '不详', 'some_new_word')).toBe('不详');
+    expect(reasonIn({}, '不详', '声卡打不开')).toBe('声卡打不开');
+  });
+
+  it('keeps emergencies in sight until half an hour after they were heard', () => {
+    const minute = 60_000;
+    const sent = { level: 'emergency' as const, sent_ms: 0, duration_ms: minute, times: 2, gap_ms: minute };
+    const seen = (given: Partial<ReturnType<typeof notice>>, now_ms: number) => emergenciesInSight([notice({ ...sent, ...given })], now_ms).length > 0;
+    expect(seen({ state: 'playing' }, 999 * minute)).toBe(true);
+    expect(seen({ state: 'stopping', stopped_ms: minute }, 999 * minute)).toBe(true);
+    expect(seen({ state: 'done' }, 33 * minute - 1)).toBe(true);
+    expect(seen({ state: 'done' }, 33 * minute)).toBe(false);
+    expect(seen({ state: 'stopped', stopped_ms: 10 * minute }, 40 * minute - 1)).toBe(true);
+    expect(seen({ state: 'stopped', stopped_ms: 10 * minute }, 40 * minute)).toBe(false);
+    expect(seen({ state: 'playing', level: 'notice' }, 0)).toBe(false);
+    expect(seen({ state: 'waiting_for_second', sent_ms: null }, 0)).toBe(false);
   });
 
   it('shows first what did not play', () => {

@@ -18,16 +18,23 @@ export const TITLE_CHARACTERS_MAX = 40;
 const VILLAGE_CODE_LENGTH = 12;
 
 const OVER: ReadonlySet<NoticeState> = new Set(['done', 'stopped', 'refused']);
-const SOUNDING: ReadonlySet<NoticeState> = new Set(['sent', 'playing']);
+const STOPPABLE: ReadonlySet<NoticeState> = new Set(['sent', 'playing']);
+/** An emergency stays in sight for so long after it was heard: whoever comes back to the desk is to see it. */
+const EMERGENCY_SHOWN_MS = 30 * 60_000;
 
 /** Nothing more comes of it. */
 export function isOver({ state }: Pick<Notice, 'state'>): boolean {
   return OVER.has(state);
 }
 
-/** It sounds, or may sound at any moment: there is something to stop. */
-export function isSounding({ state }: Pick<Notice, 'state'>): boolean {
-  return SOUNDING.has(state);
+/** It sounds, or may sound at any moment, and nobody has stopped it yet. */
+export function canStop({ state }: Pick<Notice, 'state'>): boolean {
+  return STOPPABLE.has(state);
+}
+
+/** It sounds, or may sound at any moment. What is being stopped may: a gateway that is cut off plays on. */
+export function isSounding(notice: Pick<Notice, 'state'>): boolean {
+  return canStop(notice) || notice.state === 'stopping';
 }
 
 /** The newest first. */
@@ -35,9 +42,23 @@ export function noticesInOrder(notices: readonly Notice[]): Notice[] {
   return [...notices].sort((a, b) => b.created_ms - a.created_ms || (a.id < b.id ? -1 : Number(a.id > b.id)));
 }
 
-/** The one that the page's foot speaks of: what sounds, the newest first. */
+/** The one that the page's foot speaks of: the newest that can be stopped, else the newest that is not silent yet. */
 export function soundingNow(notices: readonly Notice[]): Notice | null {
-  return noticesInOrder(notices).find(isSounding) ?? null;
+  const newest = noticesInOrder(notices);
+  return newest.find(canStop) ?? newest.find(isSounding) ?? null;
+}
+
+/** Emergencies that are heard, or were a short while ago: whoever is responsible for a region sees them at once, and for long enough. */
+export function emergenciesInSight(notices: readonly Notice[], now_ms: number): Notice[] {
+  return noticesInOrder(notices).filter((notice) => {
+    if (notice.level !== 'emergency' || notice.sent_ms === null) return false;
+    return !isOver(notice) || now_ms < heardUntil(notice) + EMERGENCY_SHOWN_MS;
+  });
+}
+
+/** When it had been heard to the end, or was stopped. */
+function heardUntil({ sent_ms, stopped_ms, duration_ms, times, gap_ms }: Notice): number {
+  return stopped_ms ?? (sent_ms ?? 0) + duration_ms * times + gap_ms * (times - 1);
 }
 
 /** What is to be said of a notice at this moment. */
@@ -49,6 +70,8 @@ export type Progress =
   /** Some have played, the others may still, until the notice's time is over. */
   | { what: 'waiting'; played: number; all: number; waiting: number }
   | { what: 'done'; played: number; all: number }
+  /** Somebody stopped it; so many loudspeakers have not said that they are silent. */
+  | { what: 'stopping'; left: number }
   | { what: 'stopped'; played: number; all: number }
   | { what: 'refused' };
 
@@ -59,6 +82,8 @@ export function progressOf(notice: Pick<Notice, 'state' | 'reach' | 'played'>): 
     case 'waiting_for_second':
     case 'refused':
       return { what: notice.state };
+    case 'stopping':
+      return { what: 'stopping', left: playing + waiting };
     case 'stopped':
     case 'done':
       return { what: notice.state, played, all };
@@ -71,6 +96,12 @@ export function progressOf(notice: Pick<Notice, 'state' | 'reach' | 'played'>): 
 const PLAY_STATES: readonly PlayState[] = [
   'waiting', 'fetching', 'playing', 'played', 'interrupted', 'failed', 'refused', 'expired', 'stopped',
 ];
+
+/** Why, as people read it: the hub gives a sentence, or a word that stands for one. */
+export function reasonIn(words: Record<string, string>, unknown: string, reason: string): string {
+  const is_word = /^[a-z_.]+$/.test(reason);
+  return is_word ? (words[reason] ?? unknown) : reason;
+}
 
 /** A state's name as the catalogue knows it; one that is not known yet is still waited for. */
 export function playName(state: string): PlayState {
@@ -89,7 +120,7 @@ export function playsInOrder(plays: readonly Play[]): Play[] {
 /** What becomes of a loudspeaker that has not played: it still may, or no more. */
 export function mayStillPlay(play: Pick<Play, 'state'>, notice: Pick<Notice, 'state' | 'valid_until_ms'>, now_ms: number): boolean {
   const name = playName(play.state);
-  return !isOver(notice) && (name === 'waiting' || name === 'fetching') && notice.valid_until_ms !== null && now_ms < notice.valid_until_ms;
+  return canStop(notice) && (name === 'waiting' || name === 'fetching') && notice.valid_until_ms !== null && now_ms < notice.valid_until_ms;
 }
 
 /**

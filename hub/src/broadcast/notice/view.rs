@@ -28,7 +28,9 @@ pub(in crate::broadcast) enum NoticeState {
     Playing,
     /// Nothing more will happen.
     Done,
-    /// Somebody stopped it.
+    /// Somebody stopped it, and not every loudspeaker has said its last word: some may still be heard.
+    Stopping,
+    /// Somebody stopped it, and nothing is heard of it any more.
     Stopped,
     /// A second person said no, or nobody said anything for an hour.
     Refused,
@@ -170,12 +172,14 @@ impl PlayedView {
     }
 }
 
-/// Where a notice stands, by what people decided and what loudspeakers did.
+/// Where a notice stands, by what people decided and what loudspeakers did. A decision silences nothing by itself: a gateway that is
+/// off line plays on until the order to stop has reached it.
 fn state(decision: Decision, is_settled: bool, played: PlayedView) -> NoticeState {
     match decision {
         Decision::Waiting => NoticeState::WaitingForSecond,
         Decision::Refused => NoticeState::Refused,
-        Decision::Stopped => NoticeState::Stopped,
+        Decision::Stopped if is_settled => NoticeState::Stopped,
+        Decision::Stopped => NoticeState::Stopping,
         Decision::Sent if is_settled => NoticeState::Done,
         Decision::Sent if played.playing + played.played > 0 => NoticeState::Playing,
         Decision::Sent => NoticeState::Sent,

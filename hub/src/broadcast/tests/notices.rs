@@ -214,8 +214,8 @@ async fn stopping_is_ordered_of_every_gateway_once() {
         let stopped = township.ask(head(), "POST", &path, Value::Null).await;
         assert_eq!(
             (&stopped.body["state"], &stopped.body["stopped_by"]),
-            (&json!("stopped"), &json!("A")),
-            "{stopped:?}"
+            (&json!("stopping"), &json!("A")),
+            "nothing has fallen silent yet: {stopped:?}"
         );
         assert_eq!(township.ask(head(), "POST", &path, Value::Null).await.status, 200, "twice is once");
         let id = sent.body["id"].as_str().unwrap().to_owned();

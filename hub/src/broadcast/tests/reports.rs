@@ -89,6 +89,45 @@ async fn what_became_of_a_notice_is_shown_speaker_by_speaker() {
 }
 
 #[tokio::test]
+async fn it_has_stopped_when_the_last_loudspeaker_has_said_so_or_can_play_no_more() {
+    each_store(async |store| {
+        let township = Township::new(&store).await;
+        let (one, two) = (township.enter("site1", "TL-1").await, township.enter("site1", "TL-2").await);
+        let stop = async |id: &Value| {
+            let path = format!("/api/v1/notices/{}/stop", id.as_str().unwrap());
+            township.ask(head(), "POST", &path, Value::Null).await.body
+        };
+        let sent = township.notify(head(), VILLAGE, json!({})).await.body;
+        let id = &sent["id"];
+        township.play("site1", id, &one, "playing", 10).await;
+        assert_eq!(stop(id).await["state"], "stopping");
+        township.play("site1", id, &one, "stopped", 20).await;
+        let detail = township.detail(id).await;
+        assert_eq!((&detail["state"], &detail["played"]["waiting"]), (&json!("stopping"), &json!(1)), "{detail}");
+        township.play("site1", id, &two, "stopped", 21).await;
+        assert_eq!(township.detail(id).await["state"], "stopped");
+
+        // The gateway is off line and plays on: nobody says "stopped" before it can play no more.
+        let sent = township.notify(head(), VILLAGE, json!({})).await.body;
+        let id = &sent["id"];
+        township.play("site1", id, &one, "playing", 30).await;
+        assert_eq!(stop(id).await["state"], "stopping");
+        let over_ms = sent["valid_until_ms"].as_i64().unwrap() + 4_000 + 300_000;
+        notice::settle(&township.store, over_ms).await.unwrap();
+        assert_eq!(township.detail(id).await["state"], "stopping");
+        notice::settle(&township.store, over_ms + 1).await.unwrap();
+        assert_eq!(township.detail(id).await["state"], "stopped");
+
+        // What waits for a second person was never heard.
+        township.enter("site2", "TL-3").await;
+        let waiting = township.notify(operator(), TOWNSHIP, json!({})).await.body;
+        let path = format!("/api/v1/notices/{}/stop", waiting["id"].as_str().unwrap());
+        assert_eq!(township.ask(operator(), "POST", &path, Value::Null).await.body["state"], "stopped");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_refused_order_is_said_of_each_loudspeaker_that_has_not_begun() {
     each_store(async |store| {
         let township = Township::new(&store).await;
