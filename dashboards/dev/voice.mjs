@@ -237,7 +237,7 @@ export function createVoice({ state, emit, problem, nextId, now: clock }) {
     'POST /sounds': ({ body }) => (Buffer.isBuffer(body) && body.length > 44 ? { status: 201, body: keep((recorded = body)) } : problem(422, '这不是可以播放的声音。', 'invalid')),
     'POST /sounds/speech': ({ body }) => ({ status: 201, body: { ...keep(tone(1 + body.text.length / 5)), spoken_text: body.text.replace(/(\d+)/g, '〔$1〕') } }),
     'GET /sounds/:id': ({ id }) => (sounds.has(id) ? { type: 'audio/wav', bytes: sounds.get(id) } : problem(404, '没有这段声音。', 'not_found')),
-    'GET /notices': ({ url, person }) => ({ body: { sequence: state.sequence(), ...page([...notices.values()].filter(mine(person)).sort((a, b) => b.created_ms - a.created_ms), url) } }),
+    'GET /notices': ({ url, person }) => ({ body: { sequence: state.sequence(), ...page([...notices.values()].filter(mine(person)).filter(({ level }) => level !== 'test' && (url.searchParams.get('level') ?? level) === level).sort((a, b) => b.created_ms - a.created_ms), url) } }),
     'POST /notices/reach': ({ body, now }) => ({ body: { ...reachOf(body), second_needed: body.region_code.length < 12, night: (Math.floor(now / 3_600_000) + 10) % 24 < 8, words: wordsOf(body) } }),
     'POST /notices': ({ body, person, now }) => send(body, person, now),
     'GET /notices/:id': ({ id }) => (notices.has(id) ? { body: detail(notices.get(id)) } : problem(404, '没有这条通知。', 'not_found')),

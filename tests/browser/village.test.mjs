@@ -504,6 +504,50 @@ describe('old notices', () => {
     await button('用它').first().click();
     await page.getByRole('heading', { name: '再播一次' }).waitFor();
   });
+
+  it('are corrected and taken back where they were heard, as urgently as they were said', async () => {
+    await village();
+    await write('开会');
+    await button('念给我听').click();
+    await button('选喇叭').click();
+    for (const name of ['村委会楼顶', '东头路口', '西头小桥', '文化广场', '北坡老年活动中心']) await page.getByLabel(name).uncheck();
+    await page.getByLabel('紧急，关系人身安全').check();
+    await button('发出').click();
+    await button('是紧急情况，播出').click();
+    await page.getByText('1 个喇叭都已播放').waitFor();
+    const sent = page.url();
+    for (const [act, words] of [['更正', '更正：开会'], ['解除', '解除：“开会”现在解除。']]) {
+      await page.goto(sent);
+      await button(act).click();
+      await page.getByRole('heading', { name: '打字播出' }).waitFor();
+      assert.equal(await page.getByLabel('要说的话').inputValue(), words);
+      await page.getByText('1 个喇叭，1 个在线').waitFor();
+      await button('念给我听').click();
+      await button('发出').click();
+      const request = page.waitForRequest((asked) => asked.url().endsWith('/api/v1/notices') && asked.method() === 'POST');
+      await button('是紧急情况，播出').click();
+      const { level, region_code, speaker_ids, text } = (await request).postDataJSON();
+      assert.deepEqual({ level, region_code, speaker_ids, text }, { level: 'emergency', region_code: '411728102200', speaker_ids: ['k5'], text: words });
+      await page.getByText('1 个喇叭都已播放').first().waitFor();
+    }
+    await page.goto(sent);
+    await button('再播一次').click();
+    await page.getByText('1 个喇叭，1 个在线').waitFor();
+  });
+
+  it('that are templates are deleted only when it was asked', async () => {
+    await village();
+    await page.getByRole('link', { name: '以前的通知' }).click();
+    await button('删除模板').click();
+    await page.getByRole('dialog').getByText('删除“森林防火”以后找不回来。', { exact: false }).waitFor();
+    await assertLegible('deleting a template');
+    await page.getByRole('dialog').getByRole('button', { name: '取消' }).click();
+    await page.getByText('森林防火', { exact: true }).waitFor();
+    await button('删除模板').click();
+    await page.getByRole('dialog').getByRole('button', { name: '删除', exact: true }).click();
+    await page.getByText('模板已删除。').waitFor();
+    await page.getByText('还没有模板。', { exact: false }).waitFor();
+  });
 });
 
 it('says since when it is stale', async () => {

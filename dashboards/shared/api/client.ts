@@ -46,6 +46,7 @@ import type {
   NewTemplate,
   Notice,
   NoticeDetail,
+  NoticeLevel,
   Notices,
   ReachInWords,
   Sound,
@@ -184,7 +185,7 @@ export function createApi(options: ApiOptions) {
     sendSound: (wav: Blob) => call<Sound>('POST', '/sounds', wav, { timeout_ms: UPLOAD_TIMEOUT_MS }),
     speak: (text: string) => call<Sound>('POST', '/sounds/speech', { text }, { timeout_ms: SPEECH_TIMEOUT_MS }),
     /** A page of notices, the newest first; `after` is the page before's `next`. */
-    notices: (after?: string) => get<Notices>(`/notices${query({ after })}`),
+    notices: (after?: string, level?: NoticeLevel) => get<Notices>(`/notices${query({ after, level })}`),
     notice: (id: string) => get<NoticeDetail>(noticePath(id)),
     reach: (target: Target) => post<ReachInWords>('/notices/reach', target),
     sendNotice: (notice: NewNotice) => post<Notice>('/notices', notice),

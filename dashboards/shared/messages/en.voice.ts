@@ -205,6 +205,13 @@ export const enVoice: typeof zhCNVoice = {
     text: 'Text',
   },
 
+  emergency: {
+    label: 'Emergency broadcasts',
+    what: (place, name) => `Emergency · ${place} · ${name}`,
+    since: 'sent',
+    more: (count) => `${many(count, 'more emergency broadcast')}: see the village page.`,
+  },
+
   waiting: {
     title: 'Waiting for a second person',
     empty: 'No notice waits to be confirmed.',

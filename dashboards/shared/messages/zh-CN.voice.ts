@@ -204,6 +204,13 @@ export const zhCNVoice = {
     text: '文字',
   },
 
+  emergency: {
+    label: '紧急广播',
+    what: (place: string, name: string) => `紧急广播 · ${place} · ${name}`,
+    since: '发出',
+    more: (count: number) => `还有 ${count} 条紧急广播，在“村里广播”页面里看。`,
+  },
+
   waiting: {
     title: '等第二个人确认',
     empty: '没有等确认的通知。',

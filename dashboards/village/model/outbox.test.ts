@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { DRAFTS_MAX, found, lackOf, newDraft, noticeOf, surplus, triesOn, type Draft } from './outbox';
+import { DRAFTS_MAX, found, lackOf, newDraft, noticeOf, sameTarget, surplus, triesOn, type Draft } from './outbox';
 
 function draft(given: Partial<Draft> = {}): Draft {
   return { ...newDraft('n1', 'li', '411728102200', { kind: 'text', text: '开会' }, 1_000), ...given };
@@ -45,4 +45,20 @@ it('the oldest go when there are too many, never what is being recorded or sent'
   many[0] = draft({ id: 'n0', created_ms: 0, stage: 'sending' });
   expect(surplus(many).map(({ id }) => id)).toEqual(['n1', 'n2']);
   expect(surplus(many.slice(0, DRAFTS_MAX))).toEqual([]);
+});
+
+describe('another notice to the same loudspeakers', () => {
+  const village = '411728102200';
+  const known = ['k1', 'k2', 'k3'].map((id) => ({ id, region_code: village })).concat({ id: 'far', region_code: '411728103200' });
+  const to = (ids: string[], speakers = ids.length) => ({
+    region_code: village,
+    reach: { villages: 1, sites: 1, speakers, online: speakers },
+    speakers: ids.map((speaker_id) => ({ speaker_id, name: '', site_name: '', state: 'played', played_ms: 0, times: 1, reason: '', at_ms: null })),
+  });
+
+  it('goes to all of the region if the first did, else to those that are still there', () => {
+    expect(sameTarget(to(['k1', 'k2', 'k3']), known)).toEqual({ region_code: village, speaker_ids: null });
+    expect(sameTarget(to(['k3', 'k1', 'gone']), known)).toEqual({ region_code: village, speaker_ids: ['k1', 'k3'] });
+    expect(sameTarget(to(['k1'], 700), known), 'only a part of them was named').toEqual({ region_code: village, speaker_ids: null });
+  });
 });

@@ -2,7 +2,8 @@
  * What a village head has prepared and not delivered. It survives a reload and a lost link; it is sent only by a tap, and
  * when the link comes back late the page asks before it plays: a notice for noon is a nuisance at four.
  */
-import type { NewNotice, NoticeLevel, Target } from '../../shared/api/voice';
+import type { NewNotice, NoticeDetail, NoticeLevel, Speaker, Target } from '../../shared/api/voice';
+import { isWithin } from '../../shared/model/region';
 import { GAP_MS, TEXT_CHARACTERS_MAX, TIMES_MAX, TITLE_CHARACTERS_MAX, VALID_FOR_S } from '../../shared/model/notice';
 
 /** Drafts kept on one phone; beyond it the oldest go, for ten minutes of voice are 19 MB. */
@@ -98,6 +99,18 @@ export function noticeOf(draft: Draft, sound_sha256: string, confirm_night: bool
     ...(title ? { title } : {}),
     ...(confirm_night ? { confirm_night } : {}),
   };
+}
+
+/**
+ * The loudspeakers that a notice went to, for another one: all of its region if it went to all that are there, else those that still
+ * are. Of a very wide one the hub names only a part; then it is the region again.
+ */
+export function sameTarget(notice: Pick<NoticeDetail, 'region_code' | 'reach' | 'speakers'>, known: readonly Pick<Speaker, 'id' | 'region_code'>[]): Target {
+  const { region_code, reach } = notice;
+  const had = new Set(notice.speakers.map(({ speaker_id }) => speaker_id));
+  const there = known.filter((speaker) => isWithin(speaker.region_code, region_code));
+  const is_all = had.size < reach.speakers || there.every(({ id }) => had.has(id));
+  return { region_code, speaker_ids: is_all ? null : there.flatMap(({ id }) => (had.has(id) ? [id] : [])) };
 }
 
 /** Whether the page may go on trying by itself, or must ask. */

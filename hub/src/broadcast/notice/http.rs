@@ -9,7 +9,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::form::{self, NoticeCreate, Wish};
-use super::machine::Course;
+use super::machine::{Course, Level};
 use super::store::{self, Notice, Request};
 use super::view::{self, NoticeDetail, NoticeView};
 use super::{acts, order, reach};
@@ -39,6 +39,8 @@ pub(super) fn routes() -> OpenApiRouter<BroadcastRoom> {
 
 #[derive(Debug, Deserialize, IntoParams)]
 struct NoticeQuery {
+    /// Only those that were sent for this.
+    level: Option<Level>,
     /// Those below this id: `next` of the page before.
     after: Option<String>,
 }
@@ -69,7 +71,7 @@ async fn list(
     let sequence = live::current(&mut snapshot).await?;
     // '~' follows every character that an id may hold.
     let before = query.after.as_deref().unwrap_or("~");
-    let notices = view::list(&mut snapshot, &viewer.region, before, PAGE).await?;
+    let notices = view::list(&mut snapshot, &viewer.region, query.level, before, PAGE).await?;
     let next = notices.last().filter(|_| notices.len() as i64 == PAGE).map(|notice| notice.id.clone());
     Ok(Json(NoticePage { sequence, notices, next }))
 }

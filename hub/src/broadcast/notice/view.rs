@@ -223,19 +223,24 @@ pub(super) async fn some(connection: &mut AnyConnection, ids: &[&str]) -> Result
     with_counts(connection, &rows).await
 }
 
-/// Notices of a region, the newest first, `limit` of them from below the id `before`. Technicians' tests are not among them.
+/// Notices of a region, of one level or of each, the newest first, `limit` of them from below the id `before`. Technicians' tests
+/// are not among them.
 pub(super) async fn list(
     connection: &mut AnyConnection,
     region: &RegionCode,
+    level: Option<Level>,
     before: &str,
     limit: i64,
 ) -> Result<Vec<NoticeView>, sqlx::Error> {
     let rows = sqlx::query(select_notices!(
-        "where n.region_code >= $1 and n.region_code < $2 and n.id < $3 and n.level <> 'test' order by n.id desc limit $4"
+        "where n.region_code >= $1 and n.region_code < $2 and n.id < $3 and n.level <> 'test' \
+         and ($4 = '' or n.level = $4) order by n.id desc limit $5"
     ))
     .bind(region.as_str())
     .bind(region.end())
     .bind(before)
+    // An empty text is no level.
+    .bind(level.map_or("", Level::name))
     .bind(limit)
     .fetch_all(&mut *connection)
     .await?;

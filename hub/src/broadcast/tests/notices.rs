@@ -55,6 +55,15 @@ async fn a_notice_to_ones_own_village_is_ordered_at_once_of_its_gateway_alone() 
         let listed = township.ask(head(), "GET", "/api/v1/notices", Value::Null).await;
         assert_eq!(listed.body["notices"][0]["id"], sent.body["id"]);
         assert!(listed.body["next"].is_null());
+
+        // However many daily matters there are, the emergencies are found.
+        let danger = township.notify(head(), VILLAGE, json!({"level": "emergency"})).await;
+        township.notify(head(), VILLAGE, json!({})).await;
+        let dangers = township.ask(head(), "GET", "/api/v1/notices?level=emergency", Value::Null).await;
+        let dangers = dangers.body["notices"].as_array().unwrap().iter().map(|one| one["id"].clone());
+        assert_eq!(dangers.collect::<Vec<_>>(), [danger.body["id"].clone()]);
+        let unknown = township.ask(head(), "GET", "/api/v1/notices?level=gong", Value::Null).await;
+        assert_eq!(unknown.status, 400);
     })
     .await;
 }
