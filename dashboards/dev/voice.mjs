@@ -200,7 +200,7 @@ export function createVoice({ state, emit, problem, nextId, now: clock }) {
     const { key, ...rest } = body;
     const speaker = {
       id: `k${nextId()}`, site_name: site.name, region_code: site.region_code, place: null, latitude: null, longitude: null, volume_percent: 80, online: null,
-      last_heard_ms: null, playing: null, device: `horn-${id}`, warm_up_ms: 0, detail: '', reported_ms: now, state: 'ok', since_ms: now, revision: 1, deleted: false, ...rest,
+      last_heard_ms: null, playing: null, device: '', warm_up_ms: 0, detail: '', reported_ms: now, state: 'ok', since_ms: now, revision: 1, deleted: false, ...rest,
     };
     state.speakers.push(speaker);
     emit('speaker', speaker);
@@ -233,7 +233,7 @@ export function createVoice({ state, emit, problem, nextId, now: clock }) {
     'POST /speakers': ({ body, now }) => enter(body, now),
     'PATCH /speakers/:id': ({ id, body }) => (emit('speaker', Object.assign(find(id), body)), { body: find(id) }),
     'DELETE /speakers/:id': ({ id }) => drop(find(id)),
-    'POST /speakers/:id/test': ({ id }) => (find(id).online ? { status: 202 } : problem(409, '喇叭不在线，没有发出试音。请先检查电源和网络。', 'speaker.offline')),
+    'POST /speakers/:id/test': ({ id, person, now }) => test(find(id), person, now),
     'POST /sounds': ({ body }) => (Buffer.isBuffer(body) && body.length > 44 ? { status: 201, body: keep((recorded = body)) } : problem(422, '这不是可以播放的声音。', 'invalid')),
     'POST /sounds/speech': ({ body }) => ({ status: 201, body: { ...keep(tone(1 + body.text.length / 5)), spoken_text: body.text.replace(/(\d+)/g, '〔$1〕') } }),
     'GET /sounds/:id': ({ id }) => (sounds.has(id) ? { type: 'audio/wav', bytes: sounds.get(id) } : problem(404, '没有这段声音。', 'not_found')),

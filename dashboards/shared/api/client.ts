@@ -179,7 +179,8 @@ export function createApi(options: ApiOptions) {
     createSpeaker: (speaker: NewSpeaker) => post<EnteredSpeaker>('/speakers', speaker),
     changeSpeaker: (id: string, change: SpeakerChange) => call<Speaker>('PATCH', speakerPath(id), change),
     deleteSpeaker: (id: string) => call<null>('DELETE', speakerPath(id)),
-    testSpeaker: (id: string) => post<null>(`${speakerPath(id)}/test`, {}),
+    /** The answer is a notice like others: what becomes of the tone is told of it. */
+    testSpeaker: (id: string) => post<Notice>(`${speakerPath(id)}/test`, {}),
 
     /** A recording as WAV; the hub levels it. */
     sendSound: (wav: Blob) => call<Sound>('POST', '/sounds', wav, { timeout_ms: UPLOAD_TIMEOUT_MS }),

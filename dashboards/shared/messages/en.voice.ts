@@ -257,6 +257,12 @@ export const enVoice: typeof zhCNVoice = {
     test: 'Test tone',
     testing: 'Sending…',
     tested: 'The test tone is on its way: listen whether it sounds.',
+    tone: {
+      waiting: 'The tone was sent; the loudspeaker has not reported yet…',
+      playing: 'The loudspeaker says that it sounds. Do you hear it?',
+      played: 'The loudspeaker says that it sounded. If nothing was heard, look at amplifier and horn.',
+      failed: 'The tone did not sound.',
+    },
     test_of: (name) => `Test tone at ${name}`,
   },
 

@@ -256,6 +256,12 @@ export const zhCNVoice = {
     test: '试音',
     testing: '正在发…',
     tested: '已发出试音，请听现场有没有响一声。',
+    tone: {
+      waiting: '试音已发出，等喇叭回报…',
+      playing: '喇叭说正在响。现场听到了吗？',
+      played: '喇叭说响过了。现场没听到，就查功放和喇叭头。',
+      failed: '试音没有响。',
+    } as Record<string, string>,
     test_of: (name: string) => `${name}试音`,
   },
 
