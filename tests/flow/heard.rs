@@ -41,8 +41,9 @@ async fn precedence(folder: &Folder) -> Result<()> {
     let gateway = folder.path().join("village/gateway");
     lan.press(&lorawan().press(Press::Single, 1)).await?;
     alarm_of(&house.api, &lorawan().key(), "an alarm", |_| true).await?;
-    choose(&house.api, &gateway, &zigbee().key(), json!({ "kind": "siren", "siren_s": SIREN_S })).await?;
-    choose(&house.api, &gateway, &lorawan().key(), json!({ "speaks": true })).await?;
+    choose(&house.api, &gateway, &zigbee().key(), json!({ "kind": "siren", "siren_s": SIREN_S, "everywhere": true }))
+        .await?;
+    choose(&house.api, &gateway, &lorawan().key(), json!({ "speaks": true, "speaker_ids": [horn.id] })).await?;
 
     let sound = bring(&house.api, PITCH_HZ).await?;
     let (tone, _) = samples_of(&find(house.hub.folder(), &sound)?)?;
@@ -67,7 +68,7 @@ async fn precedence(folder: &Folder) -> Result<()> {
     let neighbour = LorawanButton { dev_eui: lorawan().dev_eui + 1, ..lorawan() };
     lan.press(&neighbour.press(Press::Single, 1)).await?;
     alarm_of(&house.api, &neighbour.key(), "an alarm", |_| true).await?;
-    choose(&house.api, &gateway, &neighbour.key(), json!({ "kind": "neighbours" })).await?;
+    choose(&house.api, &gateway, &neighbour.key(), json!({ "kind": "neighbours", "speaker_ids": [horn.id] })).await?;
     lan.press(&neighbour.press(Press::Single, 2)).await?;
     horn.wait_until_quiet(6).await?;
     let heard = ear.heard()?;

@@ -4,7 +4,7 @@ import { en } from '../messages/en';
 import { zhCN } from '../messages/zh-CN';
 import {
   canStop, emergenciesInSight, isNight, isOver, isSounding, lengthOf, mayStillPlay, needsSecond, nightRule, noticesInOrder, noticeTitle, playName, playsInOrder,
-  progressOf, reasonIn, soundingNow, waitsForMe,
+  progressOf, reasonIn, soundingNow, stepOf, waitsForMe,
 } from './notice';
 import { me, notice } from './samples';
 
@@ -56,9 +56,16 @@ describe('how far a notice has come', () => {
   });
 
   it('says why, in words', () => {
-    expect(reasonIn({ stale: '过时' }, '不详', 'stale')).toBe('过时');
-    expect(reasonIn({}, '不详', 'some_new_word')).toBe('不详');
-    expect(reasonIn({}, '不详', '声卡打不开')).toBe('声卡打不开');
+    const read = (reason: string) => reasonIn({ stale: '过时' }, '不详', (words) => `它说：${words}`, reason);
+    expect(read('stale')).toBe('过时');
+    expect(read('some_new_word')).toBe('不详');
+    expect(read('声卡打不开')).toBe('它说：声卡打不开');
+  });
+
+  it('tells one that is waited for from one that waits for what is more urgent', () => {
+    expect(stepOf(play('waiting'))).toBe('waiting');
+    expect(stepOf({ ...play('waiting'), reason: 'more_urgent' })).toBe('behind');
+    expect(stepOf({ ...play('interrupted'), reason: 'more_urgent' })).toBe('interrupted');
   });
 
   it('keeps emergencies in sight until half an hour after they were heard', () => {

@@ -97,10 +97,16 @@ const PLAY_STATES: readonly PlayState[] = [
   'waiting', 'fetching', 'playing', 'played', 'interrupted', 'failed', 'refused', 'expired', 'stopped',
 ];
 
-/** Why, as people read it: the hub gives a sentence, or a word that stands for one. */
-export function reasonIn(words: Record<string, string>, unknown: string, reason: string): string {
+/** Why, as people read it: the hub gives a word that stands for a sentence, or what a disk or a loudspeaker said, as it said it. */
+export function reasonIn(words: Record<string, string>, unknown: string, said: (words: string) => string, reason: string): string {
   const is_word = /^[a-z_.]+$/.test(reason);
-  return is_word ? (words[reason] ?? unknown) : reason;
+  return is_word ? (words[reason] ?? unknown) : said(reason);
+}
+
+/** A loudspeaker's step in the catalogue: one that waits is waited for, or stands behind something more urgent. */
+export function stepOf(play: Play): PlayState | 'behind' {
+  const name = playName(play.state);
+  return name === 'waiting' && play.reason === 'more_urgent' ? 'behind' : name;
 }
 
 /** A state's name as the catalogue knows it; one that is not known yet is still waited for. */

@@ -178,7 +178,7 @@ async fn a_village_heads_phone_stays_logged_in_longer_than_a_desk() {
     each_store(async |store| {
         let (hub, password) = Hub::new(&store).await;
         let admin = hub.logged_in("admin", &password).await;
-        admin.create("wang.cun", Role::VillageHead, COUNTY).await;
+        admin.create("wang.cun", Role::VillageHead, VILLAGE).await;
         admin.create("li.si", Role::Operator, COUNTY).await;
         for (username, hours) in [("wang.cun", 30 * 24), ("li.si", 12)] {
             let mut browser = hub.browser("192.0.2.1");
