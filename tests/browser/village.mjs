@@ -157,7 +157,8 @@ export class Village {
   played(serial) {
     const folder = this.#path(serial);
     const diary = existsSync(join(folder, 'diary.jsonl')) ? readFileSync(join(folder, 'diary.jsonl'), 'utf8') : '';
-    const done = diary.split('\n').filter(Boolean).map((line) => JSON.parse(line));
+    // A play's number has 64 bits; as a number it would be another one.
+    const done = diary.split('\n').filter(Boolean).map((line) => JSON.parse(line.replace(/"play":(\d+)/, '"play":"$1"')));
     return { diary: done, files: existsSync(folder) ? readdirSync(folder).filter((name) => name.endsWith('.wav')).sort().map((name) => join(folder, name)) : [] };
   }
 
