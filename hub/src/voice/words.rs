@@ -151,6 +151,9 @@ impl Reader<'_> {
         if c == '-' && self.digit(self.at + 1) && !self.follows_figure() {
             return self.below_zero();
         }
+        if matches!(c, '(' | '（') && self.telephone() {
+            return;
+        }
         if !c.is_ascii_digit() || inside_word {
             self.spoken.push(c);
             self.at += 1;
@@ -218,8 +221,16 @@ impl Reader<'_> {
         true
     }
 
-    /// A telephone number, with its dashes.
+    /// A telephone number, with its dashes, or in groups as it is printed on cards.
     fn telephone(&mut self) -> bool {
+        let Some((digits, end)) = self.grouped().or_else(|| self.dashed()) else { return false };
+        let length = end - self.at;
+        self.say(&one_by_one(&digits, true), length);
+        true
+    }
+
+    /// A telephone number without spaces: its digits, and where it ends.
+    fn dashed(&self) -> Option<(String, usize)> {
         let digits = self.digits(self.at);
         let mut all = digits.clone();
         let mut end = self.at + digits.len();
@@ -235,12 +246,43 @@ impl Reader<'_> {
         let service = dashed && all.len() == 10 && (all.starts_with("400") || all.starts_with("800"));
         let hotline = HOTLINES.contains(&all.as_str()) && !measured;
         let local = (7..=8).contains(&all.len()) && !measured && self.follows_call();
-        let is_telephone = mobile || landline || service || hotline || local;
-        if is_telephone {
-            let length = end - self.at;
-            self.say(&one_by_one(&all, true), length);
+        (mobile || landline || service || hotline || local).then_some((all, end))
+    }
+
+    /// A telephone number in groups with spaces or dashes between them: `138 0013 8000`, `0396 492 2110`, `(0396) 4922110`.
+    /// Other numbers stand beside each other too: only what is grouped just as telephone numbers are is one.
+    fn grouped(&self) -> Option<(String, usize)> {
+        let is_enclosed = matches!(self.char(self.at), Some('(' | '（'));
+        let first = self.digits(self.at + usize::from(is_enclosed));
+        let mut end = self.at + usize::from(is_enclosed) + first.len();
+        if is_enclosed {
+            self.char(end).filter(|c| matches!(c, ')' | '）'))?;
+            end += 1;
         }
-        is_telephone
+        let mut groups = vec![first];
+        let mut found = None;
+        // No number that is printed in groups has more than four.
+        while groups.len() < 4 {
+            let is_apart = matches!(self.char(end), Some(' ' | '-'));
+            let next = self.digits(end + usize::from(is_apart));
+            if next.is_empty() || !(is_apart || is_enclosed && groups.len() == 1) {
+                break;
+            }
+            end += usize::from(is_apart) + next.len();
+            groups.push(next);
+            let lengths: Vec<usize> = groups.iter().map(String::len).collect();
+            let is_telephone = match (groups[0].as_str(), lengths.as_slice()) {
+                // Numbers of mobile telephones begin with 13 to 19.
+                (first, [3, 4, 4]) if ("130"..="199").contains(&first) && !is_enclosed => true,
+                ("400" | "800", [3, 3, 4]) if !is_enclosed => true,
+                (first, [3 | 4, 7 | 8] | [3 | 4, 3 | 4, 4]) if first.starts_with('0') => true,
+                _ => false,
+            };
+            if is_telephone {
+                found = Some((groups.concat(), end));
+            }
+        }
+        found
     }
 
     /// `1/2` is 二分之一.
@@ -458,6 +500,20 @@ mod tests {
             ("400-123-4567", "四零零幺二三四五六七"),
             ("电话：4922110", "电话：四九二二幺幺零"),
             ("热线12345", "热线幺二三四五"),
+            ("手机138 0013 8000，白天", "手机幺三八零零幺三八零零零，白天"),
+            ("138-0013-8000", "幺三八零零幺三八零零零"),
+            ("138 0013 8000 139 0013 9000", "幺三八零零幺三八零零零 幺三九零零幺三九零零零"),
+            ("13800138000 120", "幺三八零零幺三八零零零 幺二零"),
+            ("(0396)4922110", "零三九六四九二二幺幺零"),
+            ("（0396） 492 2110转8", "零三九六四九二二幺幺零转八"),
+            ("电话(０１０)1234-5678", "电话零幺零幺二三四五六七八"),
+            ("0396 4922110", "零三九六四九二二幺幺零"),
+            ("400 123 4567", "四零零幺二三四五六七"),
+            // Numbers that only stand beside each other.
+            ("(0396)号文", "(零三九六)号文"),
+            ("（10）人", "（十）人"),
+            ("138 0013", "一百三十八 零零一三"),
+            ("100 3000 4000", "一百 三千 四千"),
             // Amounts.
             ("补贴120元", "补贴一百二十元"),
             ("2户2号", "两户二号"),
@@ -496,7 +552,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_panics_and_writing_out_twice_changes_nothing(text in "[0-9年月日:/.,%℃元号室a-zA-Z\\-~ 电话户¥]{0,40}") {
+        fn no_text_panics_and_writing_out_twice_changes_nothing(text in "[0-9年月日:/.,%℃元号室a-zA-Z\\-~ ()电话户¥]{0,40}") {
             let once = written_out(&text);
             prop_assert_eq!(written_out(&once), once.clone());
         }
