@@ -13,6 +13,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
+use super::recipe::Recipe;
 use crate::child;
 
 /// Cells of the strip.
@@ -25,6 +26,8 @@ pub const NUMBER_BITS: u32 = 12;
 const CHECK_BITS: u32 = 4;
 /// Cells before the number.
 const FIRST: u32 = 2;
+/// Pictures of a film that are read: ten minutes at 25 a second.
+const PICTURES_MAX: u32 = 15_000;
 /// From which brightness (0–255) a cell is white.
 const WHITE: u8 = 128;
 
@@ -83,6 +86,47 @@ pub fn read_file(path: &Path, pictures_max: u32) -> Result<Vec<Option<u32>>> {
         String::from_utf8_lossy(&output.stderr)
     );
     Ok(output.stdout.chunks_exact((WIDTH * HEIGHT) as usize).map(|grey| read(grey, WIDTH, HEIGHT)).collect())
+}
+
+/// Reads the numbers of all pictures of a file, of which each must be whole and follow the one before. Where a stream with
+/// B-frames is cut, the last picture may stand alone: it was sent before those that are shown before it.
+///
+/// # Errors
+/// As [`read_file`]; or a picture is damaged or missing.
+pub fn read_whole(path: &Path, recipe: Recipe) -> Result<Vec<u32>> {
+    let numbers = read_file(path, PICTURES_MAX)?;
+    ensure!(!numbers.is_empty(), "there is no picture in {}", path.display());
+    let cut = usize::from(recipe.b_frames > 0);
+    for (place, pair) in numbers[..numbers.len() - cut].windows(2).enumerate() {
+        let follows = pair[0].map(|number| (number + 1) % recipe.frames());
+        ensure!(pair[1].is_some() && pair[1] == follows, "{pair:?} at picture {place} of {}", path.display());
+    }
+    numbers.iter().map(|number| number.with_context(|| format!("a damaged picture in {}", path.display()))).collect()
+}
+
+/// What ffprobe says of a file's video.
+#[derive(Debug)]
+pub struct Looked {
+    /// `h264`, `hevc`.
+    pub codec: String,
+    /// Places, in the order of decoding, of the pictures with which a decoder may begin.
+    pub keyframes: Vec<usize>,
+}
+
+/// Looks at a file's video without decoding it; an error if ffprobe finds any fault in it.
+///
+/// # Errors
+/// ffprobe is not installed, or complains.
+pub fn look(path: &Path) -> Result<Looked> {
+    let ask = |entries: &str| {
+        let mut command = Command::new("ffprobe");
+        command.args(["-v", "error", "-select_streams", "v", "-show_entries", entries, "-of", "csv=p=0"]).arg(path);
+        child::output("ffprobe", &mut command)
+    };
+    let flags = ask("packet=flags")?;
+    let keyframes = flags.lines().enumerate().filter(|(_, flags)| flags.starts_with('K'));
+    let keyframes = keyframes.map(|(place, _)| place).collect();
+    Ok(Looked { codec: ask("stream=codec_name")?.trim().to_owned(), keyframes })
 }
 
 /// How many seconds of video a file holds, as ffprobe counts its packets; an error if it finds any fault in it.

@@ -54,6 +54,9 @@ pub struct Recipe {
     pub kbit_per_s: u32,
     /// B-frames between two others; 0 for none, as most cameras have it.
     pub b_frames: u32,
+    /// Pictures that are shown before a keyframe may refer to those before it (H.265's CRA): only the first keyframe of the file
+    /// forgets everything.
+    pub open_gop: bool,
     /// What is to be seen.
     pub picture: Picture,
 }
@@ -69,6 +72,7 @@ impl Recipe {
         seconds: 10,
         kbit_per_s: 4_000,
         b_frames: 0,
+        open_gop: false,
         picture: Picture::Clock,
     };
 
@@ -83,6 +87,15 @@ impl Recipe {
 
     /// The sub stream that goes with [`Recipe::TINY`].
     pub const TINY_SUB: Self = Self { width: 160, height: 90, kbit_per_s: 100, ..Self::TINY };
+
+    /// As [`Recipe::TINY`], in H.265.
+    pub const TINY_H265: Self = Self { codec: Codec::H265, ..Self::TINY };
+
+    /// As [`Recipe::TINY`], with pictures that are sent in another order than they are shown in.
+    pub const TINY_B_FRAMES: Self = Self { b_frames: 2, ..Self::TINY };
+
+    /// As [`Recipe::TINY_H265`], with keyframes that are followed by pictures from before them.
+    pub const TINY_OPEN_GOP: Self = Self { b_frames: 3, open_gop: true, ..Self::TINY_H265 };
 
     /// Pictures in the file.
     pub fn frames(&self) -> u32 {
@@ -155,14 +168,15 @@ impl Recipe {
         }
     }
 
-    /// Keyframes exactly where they are expected, each the start of a GOP that needs none before it.
+    /// Keyframes exactly where they are expected, each the start of a GOP that needs none before it unless that is asked for.
     fn encoder(&self) -> Vec<String> {
         let (name, option) = match self.codec {
             Codec::H264 => ("libx264", "-x264-params"),
             Codec::H265 => ("libx265", "-x265-params"),
         };
-        let (gop, b_frames) = (self.gop_frames, self.b_frames);
-        let mut options = format!("keyint={gop}:min-keyint={gop}:scenecut=0:open-gop=0:bframes={b_frames}:b-adapt=0");
+        let (gop, b_frames, open_gop) = (self.gop_frames, self.b_frames, u8::from(self.open_gop));
+        let mut options =
+            format!("keyint={gop}:min-keyint={gop}:scenecut=0:open-gop={open_gop}:bframes={b_frames}:b-adapt=0");
         if self.codec == Codec::H265 {
             options += ":repeat-headers=1:log-level=error";
         }
@@ -184,7 +198,7 @@ impl fmt::Display for Recipe {
         };
         let Self { width, height, frames_per_s, gop_frames, seconds, kbit_per_s, b_frames, .. } = self;
         write!(to, "v{VERSION}-{codec}-{width}x{height}-{frames_per_s}fps-gop{gop_frames}-{seconds}s-{kbit_per_s}k")?;
-        write!(to, "-b{b_frames}-{picture}")
+        write!(to, "-b{b_frames}{}-{picture}", if self.open_gop { "-open" } else { "" })
     }
 }
 

@@ -52,7 +52,10 @@ async fn ffmpeg(url: &str, seconds: &str, to: &Path) -> Result<()> {
 fn ffmpeg_sees_every_picture_once_and_in_order_across_the_seam() {
     let h265 = Recipe { codec: Codec::H265, ..SHORT };
     let b_frames = Recipe { b_frames: 2, ..SHORT };
-    for (name, recipe) in [("seen.h264", SHORT), ("seen.hevc", h265), ("seen-b.h264", b_frames)] {
+    let open_gop = Recipe { seconds: 2, ..Recipe::TINY_OPEN_GOP };
+    for (name, recipe) in
+        [("seen.h264", SHORT), ("seen.hevc", h265), ("seen-b.h264", b_frames), ("seen-open.hevc", open_gop)]
+    {
         play(name, async |folder| {
             let camera = Camera::start(Plan { microphone: Some(Microphone::Tone), ..plan(recipe) }).await?;
             // A bare stream, which has no times: those of B-frames are more than ffmpeg can copy.

@@ -3,6 +3,7 @@
 mod answer;
 mod bad_input;
 mod cameras;
+mod codecs;
 mod configuration;
 mod enrolment;
 mod evidence;

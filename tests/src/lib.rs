@@ -8,7 +8,7 @@
 //! | [`button`], [`lan`] | what devices' networks publish, and what the gateway confirms |
 //! | [`devices`] | an RTSP camera with faults and a clock in its picture (`tests/devices`) |
 //! | [`gst`] | the demo's cameras, on GStreamer's RTSP server |
-//! | [`api`], [`stream`] | the hub's interface as a browser uses it |
+//! | [`api`], [`stream`], [`viewing`] | the hub's interface as a browser uses it |
 //! | [`rogue`] | a gateway's certificate in the wrong hands |
 //! | [`line`](mod@line) | a connection that can be cut |
 //! | [`wait`], [`clock`], [`child`], [`ports`] | waiting with a deadline, time, processes, ports |
@@ -33,6 +33,7 @@ pub mod postgres;
 pub mod rogue;
 pub mod scene;
 pub mod stream;
+pub mod viewing;
 pub mod village;
 pub mod wait;
 
