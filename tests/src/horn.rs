@@ -110,13 +110,19 @@ impl Horn {
     /// It goes on, or fewer come.
     pub async fn wait_until_quiet(&self, count: usize) -> Result<()> {
         wait::until(&format!("{} to have let out {count} sounds", self.plan.id), async || {
-            let diary = self.diary()?;
-            let has_ended =
-                |play: u64| diary.iter().any(|line| matches!(line, Line::Ended { play: of, .. } if *of == play));
-            let heard = self.heard()?;
-            Ok((heard.len() >= count && heard.iter().all(|(play, _)| has_ended(*play))).then_some(()))
+            let is_quiet = self.heard()?.len() >= count && !self.sounds_now()?;
+            Ok(is_quiet.then_some(()))
         })
         .await
+    }
+
+    /// Whether something is heard that has not ended. What lost its power in the middle counts until something else is heard.
+    ///
+    /// # Errors
+    /// What it has written down cannot be read.
+    pub fn sounds_now(&self) -> Result<bool> {
+        let last = self.diary()?.into_iter().next_back();
+        Ok(matches!(last, Some(Line::Heard { .. })))
     }
 
     /// The samples of a play, and how many there are a second.
