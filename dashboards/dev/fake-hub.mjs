@@ -31,7 +31,10 @@ const { values: options } = parseArgs({
 const dist = fileURLToPath(new URL('../dist/', import.meta.url));
 const POLICY =
   "default-src 'self'; img-src 'self' data:; media-src 'self' blob:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'";
-const TYPES = { '.html': 'text/html; charset=utf-8', '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml' };
+const TYPES = {
+  '.html': 'text/html; charset=utf-8', '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml', '.png': 'image/png',
+  '.webmanifest': 'application/manifest+json',
+};
 const LOG_MAX = 1_000;
 const BEAT_EVERY_MS = 5_000;
 

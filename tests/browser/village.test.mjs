@@ -74,6 +74,27 @@ describe('the village page', () => {
     assert.ok(bytes > 20_000, 'the measure finds the page');
   });
 
+  it('stands on the home screen, from where one more tap records', async () => {
+    await village();
+    const session = await page.context().newCDPSession(page);
+    // As the browser itself reads it when somebody adds the page to the home screen.
+    const { data, errors } = await session.send('Page.getAppManifest');
+    assert.deepEqual(errors, []);
+    const { start_url, scope, display, icons } = JSON.parse(data);
+    assert.deepEqual([start_url, scope, display], ['/village', '/village', 'standalone']);
+    for (const { src, sizes } of icons) {
+      const size = await page.evaluate((address) => {
+        const picture = new Image();
+        picture.src = address;
+        return picture.decode().then(() => `${picture.naturalWidth}x${picture.naturalHeight}`);
+      }, src);
+      assert.equal(size, sizes);
+    }
+    await page.goto(`${hub.url}${start_url}`);
+    await live();
+    await button('录音').waitFor();
+  });
+
   for (const theme of ['light', 'dark']) {
     it(`can be used by everybody, ${theme}`, async () => {
       await village({ theme, scene: 'busy' });
