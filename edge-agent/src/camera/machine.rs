@@ -100,6 +100,8 @@ pub(super) struct Machine {
     phase: Phase,
     wanted: bool,
     failures_in_a_row: u32,
+    /// Of these, how many ended a session that had brought pictures.
+    breaks_in_a_row: u32,
     failure: Option<Failure>,
     output: Option<Output>,
 }
@@ -107,7 +109,14 @@ pub(super) struct Machine {
 impl Machine {
     /// Nothing is open, and nobody wants anything.
     pub(super) const fn new() -> Self {
-        Self { phase: Phase::Idle, wanted: false, failures_in_a_row: 0, failure: None, output: None }
+        Self {
+            phase: Phase::Idle,
+            wanted: false,
+            failures_in_a_row: 0,
+            breaks_in_a_row: 0,
+            failure: None,
+            output: None,
+        }
     }
 
     /// Takes what happened.
@@ -117,7 +126,7 @@ impl Machine {
                 self.wanted = true;
                 if self.phase == Phase::Idle {
                     // Who asks now is not to be refused for what failed when others asked.
-                    (self.failure, self.failures_in_a_row) = (None, 0);
+                    (self.failure, self.failures_in_a_row, self.breaks_in_a_row) = (None, 0, 0);
                     self.open();
                 }
             }
@@ -158,7 +167,7 @@ impl Machine {
         if self.phase == Phase::Idle || !self.wanted {
             return None;
         }
-        if matches!(self.phase, Phase::Playing { .. }) && self.failures_in_a_row < BREAKS_MAX {
+        if matches!(self.phase, Phase::Playing { .. }) && self.breaks_in_a_row < BREAKS_MAX {
             return Some(State::Ok);
         }
         Some(match self.failure {
@@ -203,8 +212,7 @@ impl Machine {
         match self.phase {
             Phase::Opening => self.phase = Phase::Playing { since_ms: now_ms },
             Phase::Playing { since_ms } if self.failure.is_some() && now_ms >= since_ms + STEADY_MS => {
-                self.failures_in_a_row = 0;
-                self.failure = None;
+                (self.failure, self.failures_in_a_row, self.breaks_in_a_row) = (None, 0, 0);
             }
             _ => {}
         }
@@ -216,8 +224,11 @@ impl Machine {
             Phase::Closing => return self.handle(now_ms, Input::Closed),
             Phase::Idle | Phase::Waiting { .. } => return,
         }
-        if matches!(self.phase, Phase::Playing { since_ms } if now_ms >= since_ms + STEADY_MS) {
-            self.failures_in_a_row = 0;
+        if let Phase::Playing { since_ms } = self.phase {
+            if now_ms >= since_ms + STEADY_MS {
+                (self.failures_in_a_row, self.breaks_in_a_row) = (0, 0);
+            }
+            self.breaks_in_a_row = self.breaks_in_a_row.saturating_add(1);
         }
         let pause_ms = pause_ms(failure, self.failures_in_a_row, random);
         self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
@@ -363,6 +374,27 @@ mod tests {
         machine.handle(now_ms + STEADY_MS, Input::Picture);
         assert_eq!(machine.state(), Some(State::Ok));
         assert_eq!(machine.failures_in_a_row(), 0);
+    }
+
+    #[test]
+    fn a_camera_that_was_away_is_well_with_its_first_picture() {
+        for failure in [Failure::Unreachable, Failure::Refused, Failure::NoFrames, Failure::Lost] {
+            let mut machine = wanted();
+            machine.handle(0, Input::Picture);
+            machine.handle(100, failed(Failure::Lost));
+            for _ in 0..10 {
+                let now_ms = machine.next_deadline().unwrap();
+                machine.handle(now_ms, Input::Tick);
+                assert_eq!(machine.poll(), Some(Output::Open));
+                machine.handle(now_ms, failed(failure));
+            }
+            let now_ms = machine.next_deadline().unwrap();
+            machine.handle(now_ms, Input::Tick);
+            assert_eq!(machine.poll(), Some(Output::Open));
+            assert_ne!(machine.state(), Some(State::Ok), "{failure:?}");
+            machine.handle(now_ms, Input::Picture);
+            assert_eq!(machine.state(), Some(State::Ok), "{failure:?}: however often it was tried in vain");
+        }
     }
 
     #[test]
