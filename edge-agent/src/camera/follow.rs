@@ -7,7 +7,9 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tongluo_protocols::media::mp4;
 
-use super::recording::{FRAGMENT_BYTES_MAX, PIECES_MAX, Piece, Reading, duration_ms, init_piece, mux};
+use super::recording::{
+    FRAGMENT_BYTES_MAX, OVERLAP_MS_MAX, PIECES_MAX, Piece, Reading, begin_ms, duration_ms, init_piece, mux,
+};
 use super::ring::{Frame, Watching};
 use crate::clock::Clock;
 
@@ -118,7 +120,9 @@ impl Follower {
         // What follows a part that was too large goes on without a keyframe.
         let fits = |first: &&Arc<Frame>| (first.key || self.began) && first.captured_ms < self.to_ms;
         let Some(first) = group.first().filter(fits) else { return Ok(()) };
-        let (wall_ms, duration_ms) = (first.captured_ms, duration_ms(group, end_90k));
+        let known_ms = begin_ms(group).unwrap_or(first.captured_ms);
+        let wall_ms = if self.began { known_ms.max(self.position_ms - OVERLAP_MS_MAX) } else { known_ms };
+        let duration_ms = duration_ms(group, end_90k);
         let end_ms = wall_ms + i64::from(duration_ms);
         if end_ms <= self.position_ms {
             return Ok(());

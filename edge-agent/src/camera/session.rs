@@ -136,6 +136,8 @@ pub(super) struct Picture {
     pub(super) track: Arc<Track>,
     /// What was heard since the picture before.
     pub(super) heard: Vec<Heard>,
+    /// Pictures before it were lost on the way, or could not be decoded without one that was.
+    pub(super) after_loss: bool,
 }
 
 /// What a session hears, if anything.
@@ -156,6 +158,8 @@ pub(super) struct Session {
     track: Option<Arc<Track>>,
     /// Pictures are dropped until one to begin with.
     wants_key: bool,
+    /// Pictures of this session were lost since the last one that was given.
+    has_lost: bool,
     last_picture_ms: u64,
     wants_key_since_ms: u64,
     frames_per_s: Option<f32>,
@@ -199,6 +203,7 @@ impl Session {
             deafness,
             track: None,
             wants_key: true,
+            has_lost: false,
             last_picture_ms: now_ms,
             wants_key_since_ms: now_ms,
             frames_per_s,
@@ -264,6 +269,7 @@ impl Session {
         // The parameters may come with a later picture; without them nothing can be decoded or written.
         let key = self.track.as_ref().is_some_and(|track| is_random_access(track.codec, &data));
         if lost && !self.wants_key {
+            self.has_lost = true;
             self.wants_key = true;
             self.wants_key_since_ms = now_ms;
         }
@@ -279,6 +285,7 @@ impl Session {
             return Ok(None);
         }
         if !fits {
+            self.has_lost = true;
             self.wants_key = true;
             self.wants_key_since_ms = now_ms;
             return Ok(None);
@@ -287,7 +294,8 @@ impl Session {
         let track = self.track.clone().expect("a keyframe is only recognised with the track's codec");
         let stamp_90k = rescaled(stamp.elapsed(), stamp.clock_rate().get());
         let heard = self.ear.as_mut().map(|ear| Vec::from(std::mem::take(&mut ear.heard))).unwrap_or_default();
-        Ok(Some(Picture { data, key, stamp_90k, track, heard }))
+        let after_loss = std::mem::take(&mut self.has_lost);
+        Ok(Some(Picture { data, key, stamp_90k, track, heard, after_loss }))
     }
 
     fn hear(&mut self, piece: &AudioFrame) {

@@ -260,7 +260,7 @@ impl Stream {
     }
 
     fn take(&mut self, machine: &Machine, timeline: &mut Timeline, picture: Picture) {
-        let now_ms = self.clock.mono_ms();
+        let (now_ms, now_utc_ms) = (self.clock.mono_ms(), self.clock.utc_ms());
         let was_dead = self.is_microphone_dead(now_ms);
         if let Some(microphone) = &mut self.hearing.microphone {
             for heard in &picture.heard {
@@ -279,8 +279,7 @@ impl Stream {
             }
             None => Vec::new(),
         };
-        let now_utc_ms = self.clock.utc_ms();
-        let (captured_ms, wall_set) = timeline.wall_ms(place.decode_90k, now_utc_ms);
+        let (captured_ms, wall_set) = timeline.captured_ms(place, now_ms, now_utc_ms);
         let frame = Arc::new(Frame {
             track: picture.track,
             key: picture.key,
@@ -291,6 +290,9 @@ impl Stream {
             sound,
         });
         if let Some(feed) = &mut self.feed {
+            if picture.after_loss {
+                feed.gap();
+            }
             feed.push(&frame, wall_set);
         }
         let mut shown = self.shown.borrow_mut();
@@ -320,6 +322,11 @@ impl Stream {
                 machine.handle(now_ms, Input::Failed { failure, random: random(), not_before_ms });
                 self.show(machine, Some(detail));
             }
+        }
+        // A session that broke off, and whose successor is awaited, is no state of its own.
+        let is_said = machine.state() != Some(State::Starting);
+        if let Some(feed) = self.feed.as_mut().filter(|_| is_said) {
+            feed.excuse();
         }
     }
 

@@ -115,7 +115,8 @@ fn a_camera_is_watched_from_a_keyframe_on_without_a_hole() {
         for _ in 0..20 {
             let frame = watching.frames.recv().await.unwrap();
             assert_eq!(frame.decode_90k - last_90k, 1_800);
-            assert!((frame.captured_ms - village.clock.utc_ms()).abs() < 1_000);
+            let age_ms = village.clock.utc_ms() - frame.captured_ms;
+            assert!((0..1_000).contains(&age_ms), "{age_ms} ms old");
             last_90k = frame.decode_90k;
         }
         let report = village.until(State::Ok).await;
@@ -154,7 +155,8 @@ fn a_camera_that_is_recorded_can_be_read_while_it_goes_on() {
         assert!(ends_ms.unwrap() >= from_ms + 1_500, "to the end of the span");
         let decode: Vec<u64> = mp4::fragments(&film).map(|fragment| fragment.unwrap().decode_90k).collect();
         assert_eq!(decode[0], 0);
-        assert!(decode.windows(2).all(|pair| (8_500..9_500).contains(&(pair[1] - pair[0]))), "{decode:?}");
+        // The first may be what the session began with, which lasts a second.
+        assert!(decode[1..].windows(2).all(|pair| (8_100..9_900).contains(&(pair[1] - pair[0]))), "{decode:?}");
         village.cameras.protect("c1", from_ms, from_ms + 1_000, i64::MAX);
         let told = village.until_told(|report| report.recorded_from_ms.is_some()).await;
         assert!(told.recorded_from_ms.unwrap() <= from_ms, "the first recording is told of when there is one");
@@ -218,6 +220,48 @@ fn lost_packets_cost_pictures_up_to_the_next_keyframe_and_no_session() {
         let numbers: Vec<u64> = frames.iter().map(|frame| frame.decode_90k / 1_800).collect();
         assert!(!numbers.contains(&13) && numbers.contains(&20), "{numbers:?}");
         assert_eq!(village.camera.made.get(), 1);
+        village.end().await;
+    });
+}
+
+#[test]
+fn pictures_that_were_lost_on_the_way_are_a_gap_in_the_recording() {
+    let behaviour = Behaviour { loses_before: 12, group: 10, ..Behaviour::default() };
+    with(behaviour, MAIN, "", async |mut village: Village| {
+        village.until(State::Ok).await;
+        let report = village.until(State::RecordingGap).await;
+        assert!(report.detail.contains("lost on the way"), "{}", report.detail);
+        village.end().await;
+    });
+}
+
+#[test]
+fn a_recorder_whose_sessions_are_all_in_use_says_so_until_it_may_have_more() {
+    with(Behaviour::default(), MAIN, "", async |mut village: Village| {
+        let limited = |sessions_max| {
+            let mut configuration = Configuration::clone(&configuration(village.camera.port, MAIN, ""));
+            configuration.recorders[0].sessions_max = sessions_max;
+            configuration.cameras[0].sub_path = Some("/sub".to_owned());
+            Arc::new(configuration)
+        };
+        let (one, two) = (limited(1), limited(2));
+        village.configure.send_replace(one);
+        village.until_told(|report| report.state == State::Ok && report.recorded_from_ms.is_some()).await;
+        let refusal = village.cameras.watch("c1", Quality::Sub).await.unwrap_err();
+        let Refusal::NoPicture { state: State::Refused, detail } = refusal else { panic!("{refusal:?}") };
+        assert_eq!(detail, "all 1 sessions of the recorder are in use here");
+        assert!(village.cameras.watch("c1", Quality::Main).await.is_ok(), "what is open is watched without another");
+        village.configure.send_replace(two);
+        // The pause after the refusal may have to pass first.
+        let watching = loop {
+            match village.cameras.watch("c1", Quality::Sub).await {
+                Ok(watching) => break watching,
+                Err(Refusal::NoPicture { state: State::Refused, .. }) => tokio::task::yield_now().await,
+                Err(other) => panic!("{other:?}"),
+            }
+        };
+        assert!(watching.gop[0].key);
+        assert_eq!(village.camera.sessions.borrow().len(), 2);
         village.end().await;
     });
 }

@@ -36,7 +36,7 @@ use segment::Entry;
 
 pub(super) use reader::{PIECES_MAX, init_piece};
 pub(crate) use reader::{Piece, Reading, Span};
-pub(super) use segment::{duration_ms, mux};
+pub(super) use segment::{begin_ms, duration_ms, mux};
 
 /// Pictures that may wait for the disk, over all cameras: two seconds of 32 cameras of 4 Mbit/s. At the bound groups are dropped.
 const QUEUE_BYTES_MAX: usize = 32 * 1024 * 1024;
@@ -46,6 +46,18 @@ const FRAGMENT_TICKS_MAX: u64 = 10 * 90_000;
 
 /// … or before it grows beyond so many bytes: with its headers it fits a message of the media connection.
 pub(super) const FRAGMENT_BYTES_MAX: usize = MESSAGE_BYTES_MAX - 512 * 1024;
+
+/// What a session begins with is one group for so long: a camera's answer to PLAY is often a burst of pictures that it had kept, and
+/// only when they come as they are taken is it known when those were.
+const SETTLING_MS: i64 = 1_000;
+
+/// So much a group may begin before the end of the one before it, by what is known of their times: less than a picture lasts, for
+/// players bear no more. What times must go back beyond that is made up for by the groups that follow.
+pub(super) const OVERLAP_MS_MAX: i64 = 10;
+
+/// Pictures that are further apart have a hole between them that is worth a word: more than the second of the slowest camera that is
+/// served.
+const HOLE_TICKS: u64 = 99_000;
 
 /// How much the recorder may take of the disk.
 #[derive(Clone, Debug)]
@@ -85,6 +97,8 @@ struct Batch {
     stream: StreamName,
     frames: Vec<Arc<Frame>>,
     bytes: usize,
+    /// When the first of them was captured, UTC milliseconds.
+    begin_ms: i64,
     /// When the next picture is decoded.
     end_90k: u64,
     /// The wall clock was set: times before and after are not comparable.
@@ -112,6 +126,9 @@ struct Shared {
     /// Told with `open` whenever a fragment was added or a segment ended.
     grown: Condvar,
     cameras: Mutex<HashMap<Arc<str>, CameraTotals>>,
+    /// Whoever holds this is a disk that takes nothing.
+    #[cfg(test)]
+    disk: Mutex<()>,
 }
 
 /// What is known of a camera's recordings.
@@ -175,6 +192,8 @@ impl Recordings {
             open: Mutex::default(),
             grown: Condvar::new(),
             cameras: Mutex::default(),
+            #[cfg(test)]
+            disk: Mutex::default(),
         });
         let (commands, inbox) = mpsc::channel();
         let writer = writer::Writer::new(budget, shared.clone(), clock);
@@ -191,6 +210,9 @@ impl Recordings {
             pending_bytes: 0,
             wall_set: false,
             wants_key: true,
+            settles: true,
+            end_ms: i64::MIN,
+            last_90k: None,
             recordings: self.clone(),
         }
     }
@@ -229,25 +251,42 @@ pub(super) struct Feed {
     wall_set: bool,
     /// Groups are dropped until one begins anew.
     wants_key: bool,
+    /// Nothing of this session was handed over.
+    settles: bool,
+    /// When the last group ended, UTC milliseconds.
+    end_ms: i64,
+    /// When the last picture was decoded. `None`: there was none, or it is said already why there are none.
+    last_90k: Option<u64>,
     recordings: Recordings,
 }
 
 impl Feed {
     /// Takes the next picture. `wall_set`: its time on the wall clock does not continue the last one's.
     pub(super) fn push(&mut self, frame: &Arc<Frame>, wall_set: bool) {
-        let begin_90k = self.pending.first().map_or(frame.decode_90k, |first| first.decode_90k);
-        let is_long = frame.decode_90k.saturating_sub(begin_90k) >= FRAGMENT_TICKS_MAX;
+        if self.last_90k.is_some_and(|last_90k| frame.decode_90k.saturating_sub(last_90k) > HOLE_TICKS) {
+            self.gap();
+        }
+        self.last_90k = Some(frame.decode_90k);
+        let is_long = self
+            .pending
+            .first()
+            .is_some_and(|first| frame.decode_90k.saturating_sub(first.decode_90k) >= FRAGMENT_TICKS_MAX);
         let is_large = self.pending_bytes + frame.bytes() > FRAGMENT_BYTES_MAX;
-        if !self.pending.is_empty() && (frame.key || is_long || is_large) {
+        if !self.pending.is_empty() && (is_long || is_large || (frame.key && self.is_settled(frame))) {
             self.hand_over(frame.decode_90k);
         }
+        self.wall_set |= wall_set;
         if self.wants_key && !frame.key {
             return;
         }
         self.wants_key = false;
-        self.wall_set |= wall_set;
         self.pending_bytes += frame.bytes();
         self.pending.push(frame.clone());
+    }
+
+    /// Pictures are missing that should be here.
+    pub(super) fn gap(&self) {
+        self.recordings.shared.gap(&self.stream.camera, self.recordings.clock.mono_ms());
     }
 
     /// The session ended: what there is, is handed over.
@@ -260,22 +299,38 @@ impl Feed {
             self.recordings.send(Command::Pause(self.stream.clone()));
         }
         self.wants_key = true;
+        self.settles = true;
+    }
+
+    /// There are no pictures, and the camera's state says why: that is no gap beside.
+    pub(super) const fn excuse(&mut self) {
+        self.last_90k = None;
+    }
+
+    /// Whether the pictures that wait and `frame`, which follows them, came as they were taken.
+    fn is_settled(&self, frame: &Frame) -> bool {
+        let first = self.pending.first().filter(|_| self.settles);
+        first.is_none_or(|first| self.wall_set || frame.captured_ms - first.captured_ms >= SETTLING_MS)
     }
 
     fn hand_over(&mut self, end_90k: u64) {
         let frames = std::mem::take(&mut self.pending);
         let bytes = std::mem::take(&mut self.pending_bytes);
         let wall_set = std::mem::take(&mut self.wall_set);
+        self.settles = false;
+        let known_ms = begin_ms(&frames).unwrap_or(self.end_ms);
+        let begin_ms = if wall_set { known_ms } else { known_ms.max(self.end_ms.saturating_sub(OVERLAP_MS_MAX)) };
+        self.end_ms = begin_ms.saturating_add(duration_ms(&frames, end_90k).into());
         let shared = &self.recordings.shared;
         let queued = shared.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
         if queued + bytes > QUEUE_BYTES_MAX {
             shared.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
-            shared.gap(&self.stream.camera, self.recordings.clock.mono_ms());
+            self.gap();
             self.wants_key = true;
             return;
         }
         let stream = self.stream.clone();
-        self.recordings.send(Command::Write(Batch { stream, frames, bytes, end_90k, wall_set }));
+        self.recordings.send(Command::Write(Batch { stream, frames, bytes, begin_ms, end_90k, wall_set }));
     }
 }
 

@@ -111,6 +111,13 @@ pub(in crate::camera) fn mux(
     mp4::fragment_with_sound(sequence, decode_90k, &samples, decode_90k.cast_signed() + early_90k, &sound)
 }
 
+/// When the first of these pictures was captured, as is known at the last: what came in a burst is known to be older then.
+pub(in crate::camera) fn begin_ms(frames: &[Arc<Frame>]) -> Option<i64> {
+    let (first, last) = (frames.first()?, frames.last()?);
+    let lasted_ms = i64::try_from(last.decode_90k.saturating_sub(first.decode_90k) / TICKS_PER_MS).unwrap_or(i64::MAX);
+    Some(first.captured_ms.min(last.captured_ms.saturating_sub(lasted_ms)))
+}
+
 /// How long pictures last, in milliseconds.
 pub(in crate::camera) fn duration_ms(frames: &[Arc<Frame>], end_90k: u64) -> u32 {
     let begin_90k = frames.first().map_or(end_90k, |frame| frame.decode_90k);
@@ -141,14 +148,14 @@ impl SegmentFile {
         self.bytes
     }
 
-    /// Appends pictures in one write. What an error left behind is cut off.
-    pub(super) fn append(&mut self, frames: &[Arc<Frame>], end_90k: u64) -> io::Result<Entry> {
+    /// Appends pictures, captured from `begin_ms` on, in one write. What an error left behind is cut off.
+    pub(super) fn append(&mut self, frames: &[Arc<Frame>], begin_ms: i64, end_90k: u64) -> io::Result<Entry> {
         let first = frames.first().ok_or(io::ErrorKind::InvalidInput)?;
         let decode_90k = first.decode_90k.saturating_sub(self.base_90k);
         let fragment = mux(frames, end_90k, self.sequence + 1, decode_90k).map_err(io::Error::other)?;
         let too_long = |_| io::Error::from(io::ErrorKind::FileTooLarge);
         let entry = Entry {
-            wall_ms: first.captured_ms,
+            wall_ms: begin_ms,
             duration_ms: duration_ms(frames, end_90k),
             offset: u32::try_from(self.bytes + MARK_BYTES as u64).map_err(too_long)?,
             bytes: u32::try_from(fragment.len()).map_err(too_long)?,
@@ -296,7 +303,8 @@ mod tests {
         let mut entries = Vec::new();
         for group in 0..groups {
             let frames = frames(&track, group * 25..(group + 1) * 25, 25);
-            entries.push(file.append(&frames, 1_000 + (group + 1) * 25 * 3_600).unwrap());
+            let begin_ms = begin_ms(&frames).unwrap();
+            entries.push(file.append(&frames, begin_ms, 1_000 + (group + 1) * 25 * 3_600).unwrap());
         }
         (entries, file.bytes())
     }

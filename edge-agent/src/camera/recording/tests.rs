@@ -6,7 +6,7 @@ use std::path::Path;
 use super::*;
 use crate::camera::testing::{START_MS, frame, frames, track};
 use crate::testing::TempDir;
-use tongluo_protocols::media::mp4::Track;
+use tongluo_protocols::media::mp4::{self, Track};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -80,12 +80,19 @@ fn after_a_crash_catalogue_and_files_agree_and_one_fragment_at_most_is_lost() {
     let film = to.join(&found[0]);
     let length = fs::metadata(&film).unwrap().len();
     fs::OpenOptions::new().write(true).open(&film).unwrap().set_len(length - 100).unwrap();
+    let whole = whole_ms(&fs::read(&film).unwrap());
     let recorder = start(&copy, 100 * MIB, 0);
     recorder.closing.wait();
-    let spans = spans(&recorder.recordings, "c1");
-    assert_eq!(spans.len(), 1);
-    assert!(spans[0].0 == 0 && spans[0].1 >= 1, "{spans:?}");
+    assert!(whole >= 1_000, "something is whole");
+    assert_eq!(spans(&recorder.recordings, "c1"), [(0, whole / 1_000)], "every fragment that is whole");
     assert_eq!(fs::metadata(&film).unwrap().len(), recorder.recordings.totals("c1").bytes);
+}
+
+/// How long the fragments last that are whole in a file that ends anywhere, as any player counts them.
+fn whole_ms(film: &[u8]) -> i64 {
+    let fragments = mp4::fragments(film).map_while(Result::ok);
+    let ticks: u64 = fragments.map(|fragment| fragment.duration_90k).sum();
+    i64::try_from(ticks / 90).unwrap()
 }
 
 fn writer_files(folder: &Path) -> Vec<String> {
@@ -195,24 +202,130 @@ fn the_whole_budget_counts_all_cameras_and_a_full_disk_is_said() {
     assert!(recorder.recordings.totals("c1").gap_at_ms.is_some());
 }
 
+/// A picture of a quarter of a megabyte: what waits for a disk is soon too much. All share their bytes.
+fn large(track: &Arc<Track>, i: u64, data: &bytes::Bytes) -> Arc<Frame> {
+    Arc::new(Frame { data: data.clone(), ..Frame::clone(&frame(track, i, 10)) })
+}
+
 #[test]
 fn a_disk_that_does_not_keep_up_costs_groups_and_says_so() {
     let dir = TempDir::new("recording-slow");
+    let recorder = start(&dir, 1_000 * MIB, 0);
+    let shared = recorder.recordings.shared.clone();
+    let mut feed = recorder.recordings.feed("c1".into(), Quality::Main);
+    let (track, data) = (track(), bytes::Bytes::from(vec![1; 256 * 1024]));
+    let mut i = 0;
+    let mut push = |until: u64| {
+        while i < until {
+            feed.push(&large(&track, i, &data), false);
+            i += 1;
+            assert!(shared.queued_bytes.load(Ordering::Relaxed) <= QUEUE_BYTES_MAX, "more waits than may");
+        }
+    };
+    let stuck = shared.disk.lock().unwrap();
+    // Four seconds and 25 MiB, which wait; nobody waits for them.
+    push(100);
+    assert_eq!(recorder.recordings.totals("c1").gap_at_ms, None);
+    push(400);
+    assert!(recorder.recordings.totals("c1").gap_at_ms.is_some(), "what is shed is said");
+    drop(stuck);
+    let deadline = Clock::start();
+    while shared.queued_bytes.load(Ordering::Relaxed) > 0 {
+        assert!(deadline.mono_ms() < 30_000, "the disk is free and nothing is written");
+        std::thread::yield_now();
+    }
+    push(500);
+    feed.interrupt();
+    recorder.closing.wait();
+    let spans = spans(&recorder.recordings, "c1");
+    assert_eq!(spans.len(), 2, "{spans:?}");
+    // Groups are 400 ms long; the first is what came in the first second.
+    assert!((4..=5).contains(&spans[0].1) && spans[0].0 == 0, "{spans:?}: what was there first is kept");
+    assert_eq!(spans[1], (15, 20), "the group that was under way when the disk was free, and what follows");
+}
+
+#[test]
+fn a_hole_is_said_unless_the_cameras_state_says_why() {
+    // (how many pictures are missing, whether the session ended, whether that was a state of its own) → a gap
+    let table = [
+        (0, false, false, false),
+        (0, true, false, false),
+        (25, true, false, false),
+        (30, true, false, true),
+        (30, false, false, true),
+        (30, true, true, false),
+    ];
+    let track = track();
+    for (missing, ends, is_said, is_gap) in table {
+        let dir = TempDir::new("recording-hole");
+        let recorder = start(&dir, 100 * MIB, 0);
+        let mut feed = recorder.recordings.feed("c1".into(), Quality::Main);
+        for i in 0..50 {
+            feed.push(&frame(&track, i, 25), false);
+        }
+        if ends {
+            feed.interrupt();
+        }
+        if is_said {
+            feed.excuse();
+        }
+        feed.push(&frame(&track, 50 + missing, 5), false);
+        let gap = recorder.recordings.totals("c1").gap_at_ms;
+        assert_eq!(gap.is_some(), is_gap, "{missing} pictures, {ends}, {is_said}");
+        recorder.closing.wait();
+    }
+}
+
+/// Pictures of a session that begins with a burst: each was captured at the end of the burst or later, as far as was known.
+fn after_burst(i: u64, burst: u64) -> Arc<Frame> {
+    let mut known = Frame::clone(&frame(&track(), i, 10));
+    known.captured_ms = known.captured_ms.max(START_MS + burst.cast_signed() * 40);
+    Arc::new(known)
+}
+
+#[test]
+fn a_session_that_begins_with_a_burst_is_recorded_when_it_was() {
+    let dir = TempDir::new("recording-burst");
     let recorder = start(&dir, 100 * MIB, 0);
     let mut feed = recorder.recordings.feed("c1".into(), Quality::Main);
-    let track = track();
-    recorder.recordings.shared.queued_bytes.fetch_add(QUEUE_BYTES_MAX, Ordering::Relaxed);
-    for i in 0..60 {
-        feed.push(&frame(&track, i, 25), false);
-    }
-    assert!(recorder.recordings.totals("c1").gap_at_ms.is_some());
-    recorder.recordings.shared.queued_bytes.fetch_sub(QUEUE_BYTES_MAX, Ordering::Relaxed);
-    for i in 60..100 {
-        feed.push(&frame(&track, i, 25), false);
+    for i in 0..200 {
+        feed.push(&after_burst(i, 23), false);
     }
     feed.interrupt();
     recorder.closing.wait();
-    assert_eq!(spans(&recorder.recordings, "c1"), [(2, 4)], "the group that was under way, and what follows");
+    let entries: Vec<_> = entries(&dir).iter().map(|entry| (entry.wall_ms - START_MS, entry.duration_ms)).collect();
+    assert_eq!(entries[0], (0, 2_000), "the burst, and what followed within a second");
+    let following: Vec<_> = (0..15).map(|group| (2_000 + group * 400, 400)).collect();
+    assert_eq!(entries[1..], following);
+}
+
+#[test]
+fn times_that_must_go_back_do_so_by_less_than_a_picture() {
+    let dir = TempDir::new("recording-back");
+    let recorder = start(&dir, 100 * MIB, 0);
+    let mut feed = recorder.recordings.feed("c1".into(), Quality::Main);
+    for i in 0..1_000 {
+        // For four seconds the network was late by 100 ms.
+        let mut known = Frame::clone(&frame(&track(), i, 10));
+        known.captured_ms += if i < 100 { 100 } else { 0 };
+        feed.push(&Arc::new(known), false);
+    }
+    feed.interrupt();
+    recorder.closing.wait();
+    let entries = entries(&dir);
+    for pair in entries.windows(2) {
+        assert!((0..=OVERLAP_MS_MAX).contains(&(pair[0].end_ms() - pair[1].wall_ms)), "{pair:?}");
+    }
+    let last = entries.last().unwrap();
+    assert_eq!(last.end_ms(), START_MS + 40_000, "it is made up for");
+}
+
+/// The index of the one file that was recorded.
+fn entries(dir: &TempDir) -> Vec<Entry> {
+    let folder = dir.path().join("recordings");
+    let files = writer_files(&folder);
+    assert_eq!(files.len(), 1, "{files:?}");
+    segment::recover(&folder.join(&files[0])).unwrap().entries
 }
 
 #[test]

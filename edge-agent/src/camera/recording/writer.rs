@@ -195,12 +195,12 @@ impl Working {
     }
 
     fn try_write(&mut self, batch: Batch) -> anyhow::Result<()> {
-        let Batch { stream, frames, end_90k, wall_set, .. } = batch;
+        let Batch { stream, frames, begin_ms, end_90k, wall_set, .. } = batch;
         let Some(first) = frames.first() else { return Ok(()) };
         let ends = self.segments.get(&stream).is_some_and(|segment| {
             wall_set
-                || (first.key && first.captured_ms - segment.start_ms >= SEGMENT_MS)
-                || first.captured_ms < segment.start_ms
+                || (first.key && begin_ms - segment.start_ms >= SEGMENT_MS)
+                || begin_ms < segment.start_ms
                 || segment.file.bytes() >= SEGMENT_BYTES_MAX
                 || *segment.track != *first.track
         });
@@ -212,12 +212,14 @@ impl Working {
             if !first.key {
                 return Ok(());
             }
-            let segment = self.begin(&stream, &first.track, first.captured_ms, first.decode_90k)?;
+            let segment = self.begin(&stream, &first.track, begin_ms, first.decode_90k)?;
             self.segments.insert(stream.clone(), segment);
         }
+        #[cfg(test)]
+        drop(self.shared.disk.lock());
         let segment = self.segments.get_mut(&stream).expect("it was put in above");
         let before = segment.file.bytes();
-        let entry = segment.file.append(&frames, end_90k)?;
+        let entry = segment.file.append(&frames, begin_ms, end_90k)?;
         segment.entries.push(entry);
         let grown = segment.file.bytes() - before;
         if let Some(open) = self.shared.open().get_mut(&stream) {
