@@ -159,6 +159,15 @@ pub(crate) enum Refusal {
     Eye(EyeError),
 }
 
+/// One picture for people.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Snapshot {
+    /// A JPEG of at most 256 kB.
+    pub(crate) jpeg: Vec<u8>,
+    /// When it was captured: see [`Frame::captured_ms`].
+    pub(crate) captured_ms: i64,
+}
+
 /// A handle to the room. All copies lead to the same threads.
 #[derive(Clone)]
 pub(crate) struct Cameras {
@@ -232,8 +241,8 @@ impl Cameras {
         self.ask(|reply| Command::Stopgap { camera: camera.into(), reply }).await.ok().flatten()
     }
 
-    /// The newest picture as a JPEG of at most 256 kB.
-    pub(crate) async fn snapshot(&self, camera: &str) -> Result<Vec<u8>, Refusal> {
+    /// The newest picture.
+    pub(crate) async fn snapshot(&self, camera: &str) -> Result<Snapshot, Refusal> {
         self.ask(|reply| Command::Snapshot { camera: camera.into(), reply }).await?
     }
 

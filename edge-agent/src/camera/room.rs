@@ -26,7 +26,7 @@ use super::recording::{Reading, Recordings};
 use super::ring::{Frame, Watching};
 use super::session::Address;
 use super::stream::{Hearing, Shown, Slots, Stream};
-use super::{Refusal, Report, follow};
+use super::{Refusal, Report, Snapshot, StreamFacts, follow};
 use crate::clock::Clock;
 
 /// How often streams that nobody needs are closed, waiting viewers are served, and cameras are judged.
@@ -51,7 +51,7 @@ const SNAPSHOT_FRAMES_MAX: usize = 75;
 pub(super) enum Command {
     Watch { camera: Arc<str>, quality: Quality, reply: oneshot::Sender<Result<Watching, Refusal>> },
     Stopgap { camera: Arc<str>, reply: oneshot::Sender<Option<Watching>> },
-    Snapshot { camera: Arc<str>, reply: oneshot::Sender<Result<Vec<u8>, Refusal>> },
+    Snapshot { camera: Arc<str>, reply: oneshot::Sender<Result<Snapshot, Refusal>> },
     Read { camera: Arc<str>, from_ms: i64, to_ms: i64, reply: oneshot::Sender<Result<Reading, Refusal>> },
     Span { camera: Arc<str>, reply: oneshot::Sender<Option<(i64, i64)>> },
     Probe { address: Address, reply: oneshot::Sender<Probed> },
@@ -86,8 +86,16 @@ struct Camera {
     /// Which keyframe was judged last.
     judged_90k: Option<u64>,
     reported_at_ms: Option<u64>,
-    /// Whether that report said since when it is recorded.
-    reported_recorded: bool,
+    /// What that report said of its main and sub stream, and whether since when it is recorded.
+    reported: Told,
+}
+
+/// What beside its state is worth a report when it changes: the main and the sub stream, and whether anything is recorded.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+struct Told {
+    main: Option<StreamFacts>,
+    sub: Option<StreamFacts>,
+    is_recorded: bool,
 }
 
 /// Credentials at a recorder, and what became of them.
@@ -227,7 +235,7 @@ impl Room {
             judge: PictureJudge::default(),
             judged_90k: None,
             reported_at_ms: None,
-            reported_recorded: false,
+            reported: Told::default(),
         });
         camera.plan = plan.clone();
         camera.judge.forget();
@@ -343,7 +351,7 @@ impl Room {
         })
     }
 
-    fn snapshot(&self, camera: &Arc<str>, reply: oneshot::Sender<Result<Vec<u8>, Refusal>>) {
+    fn snapshot(&self, camera: &Arc<str>, reply: oneshot::Sender<Result<Snapshot, Refusal>>) {
         if !self.cameras.contains_key(camera) {
             let _ = reply.send(Err(Refusal::Unknown));
             return;
@@ -354,8 +362,10 @@ impl Room {
             return;
         };
         let eye = self.eye.clone();
+        let captured_ms = frames.last().map_or(0, |newest| newest.captured_ms);
         tokio::task::spawn_local(async move {
-            let _ = reply.send(eye.snapshot(frames).await.map_err(Refusal::Eye));
+            let made = eye.snapshot(frames).await;
+            let _ = reply.send(made.map(|jpeg| Snapshot { jpeg, captured_ms }).map_err(Refusal::Eye));
         });
     }
 

@@ -58,7 +58,7 @@ impl Cameras for camera::Cameras {
                 json!({ "spans": spans })
             }
             Ok(Question::Snapshot { camera }) => match self.snapshot(&camera).await {
-                Ok(jpeg) => return jpeg,
+                Ok(snapshot) => return snapshot.jpeg,
                 Err(refusal) => failed(&said(&refusal)),
             },
             // The question may hold a password, so it is not shown.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tongluo_protocols::media::Quality;
 
-use super::Room;
+use super::{Room, Told};
 use crate::camera::health::{Facts, State};
 use crate::camera::{Report, StreamFacts};
 
@@ -34,15 +34,19 @@ impl Room {
         }
     }
 
-    /// Says how a camera is: when that has changed, when its recordings begin or are gone, and every ten minutes.
+    /// Says how a camera is: when that has changed, when its streams take another form, when its recordings begin or are gone,
+    /// and every ten minutes.
     pub(super) fn report(&mut self, id: &Arc<str>, now_ms: u64) {
         let now_utc_ms = self.clock.utc_ms();
-        let facts = self.facts(id);
+        let (facts, totals) = (self.facts(id), self.recordings.totals(id));
+        let told = Told {
+            main: self.form(id, Quality::Main),
+            sub: self.form(id, Quality::Sub),
+            is_recorded: totals.from_ms.is_some(),
+        };
         let Some(camera) = self.cameras.get_mut(id) else { return };
         let changed = camera.health.judge(&facts, now_ms, now_utc_ms);
-        let totals = self.recordings.totals(id);
-        let due = camera.reported_at_ms.is_none_or(|at_ms| now_ms >= at_ms + REPORT_MS)
-            || camera.reported_recorded != totals.from_ms.is_some();
+        let due = camera.reported_at_ms.is_none_or(|at_ms| now_ms >= at_ms + REPORT_MS) || camera.reported != told;
         if !changed && !due {
             return;
         }
@@ -56,15 +60,6 @@ impl Room {
                 "a camera's state has changed"
             );
         }
-        let track = |quality| {
-            let running = self.streams.get(&(id.clone(), quality))?;
-            let shown = running.shown.borrow();
-            shown.track.as_ref().map(|track| StreamFacts {
-                codec: track.codec,
-                width: track.width,
-                height: track.height,
-            })
-        };
         let last_frame_ms = [Quality::Main, Quality::Sub]
             .into_iter()
             .filter_map(|quality| self.streams.get(&(id.clone(), quality))?.shown.borrow().last_frame_ms)
@@ -74,8 +69,8 @@ impl Room {
             state,
             since_ms,
             detail,
-            main: track(Quality::Main),
-            sub: track(Quality::Sub),
+            main: told.main,
+            sub: told.sub,
             recorded_from_ms: totals.from_ms,
             recorded_bytes: (totals.bytes > 0).then_some(totals.bytes),
             last_frame_ms,
@@ -85,8 +80,15 @@ impl Room {
         let sent = self.reports.try_send(report).is_ok();
         if let Some(camera) = self.cameras.get_mut(id) {
             camera.reported_at_ms = sent.then_some(now_ms);
-            camera.reported_recorded = totals.from_ms.is_some();
+            camera.reported = told;
         }
+    }
+
+    /// What a stream is, as far as it was seen.
+    fn form(&self, id: &Arc<str>, quality: Quality) -> Option<StreamFacts> {
+        let shown = self.streams.get(&(id.clone(), quality))?.shown.borrow();
+        let track = shown.track.as_ref()?;
+        Some(StreamFacts { codec: track.codec, width: track.width, height: track.height })
     }
 
     /// All that is known of a camera.

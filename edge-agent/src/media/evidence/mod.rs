@@ -25,7 +25,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 use tongluo_protocols::configuration::Configuration;
 
-use crate::camera::{Cameras, Piece};
+use crate::camera::{Cameras, Piece, Snapshot};
 use crate::clock::Clock;
 use crate::journal::Journal;
 
@@ -34,8 +34,8 @@ const FOLDER: &str = "evidence";
 
 /// What evidence wants of the cameras. A refusal is a sentence for the people who look for the picture.
 pub(crate) trait Eyes: Clone + Send + 'static {
-    /// The newest picture as JPEG.
-    fn snapshot(&self, camera: &str) -> impl Future<Output = Result<Vec<u8>, String>>;
+    /// The newest picture.
+    fn snapshot(&self, camera: &str) -> impl Future<Output = Result<Snapshot, String>>;
 
     /// A span of time from the keyframe at or before `from_ms`, followed where it reaches into the future.
     fn read(
@@ -50,7 +50,7 @@ pub(crate) trait Eyes: Clone + Send + 'static {
 }
 
 impl Eyes for Cameras {
-    async fn snapshot(&self, camera: &str) -> Result<Vec<u8>, String> {
+    async fn snapshot(&self, camera: &str) -> Result<Snapshot, String> {
         Self::snapshot(self, camera).await.map_err(|refusal| refusal.to_string())
     }
 

@@ -16,6 +16,7 @@ use super::Eyes;
 use super::clip::Clip;
 use super::machine::{self, Kind};
 use super::store::{Item, Store, Untold, Upload};
+use crate::camera::Snapshot;
 use crate::clock::Clock;
 use crate::event_body;
 use crate::fleet::Identity;
@@ -194,10 +195,10 @@ impl<E: Eyes> Task<E> {
         if now_ms - item.from_ms > SNAPSHOT_LATE_MS_MAX {
             return Err("the gateway was off when it was to be taken".to_owned());
         }
-        let jpeg = self.eyes.snapshot(&item.camera).await?;
+        let Snapshot { jpeg, captured_ms } = self.eyes.snapshot(&item.camera).await?;
         let planned_to_ms = item.to_ms;
-        let now_ms = self.clock.utc_ms();
-        (item.from_ms, item.to_ms) = (now_ms, now_ms);
+        // What it shows, not when it was ready: a moment before the press as likely as after it.
+        (item.from_ms, item.to_ms) = (captured_ms, captured_ms);
         let hash = ContentHash::new(Sha256::digest(&jpeg).into());
         write_whole(&self.folder, &hash, &jpeg).map_err(|error| format!("the gateway cannot write it: {error}"))?;
         let file = (&hash, jpeg.len() as u64);

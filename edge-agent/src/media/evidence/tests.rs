@@ -19,7 +19,7 @@ use tongluo_protocols::id::Lane;
 use tongluo_protocols::media::mp4::{Sample, fragment};
 
 use super::{Closing, Eyes, start};
-use crate::camera::Piece;
+use crate::camera::{Piece, Snapshot};
 use crate::clock::Clock;
 use crate::config::JournalConfig;
 use crate::event_body;
@@ -30,6 +30,9 @@ use crate::testing::TempDir;
 /// Far longer than anything here takes.
 const PATIENCE_MS: u64 = 20_000;
 
+/// A picture is older than the snapshot that is made of it: here so much, that it cannot be mistaken.
+const CAPTURED_BEFORE_MS: i64 = 700;
+
 /// Cameras: `gate` recorded everything, `field` nothing.
 #[derive(Clone)]
 struct Made {
@@ -37,11 +40,12 @@ struct Made {
 }
 
 impl Eyes for Made {
-    async fn snapshot(&self, camera: &str) -> Result<Vec<u8>, String> {
+    async fn snapshot(&self, camera: &str) -> Result<Snapshot, String> {
         if camera == "field" {
             return Err("unreachable: no answer".to_owned());
         }
-        Ok(format!("jpeg of {camera} at {}", self.clock.utc_ms()).into_bytes())
+        let captured_ms = self.clock.utc_ms() - CAPTURED_BEFORE_MS;
+        Ok(Snapshot { jpeg: format!("jpeg of {camera} at {captured_ms}").into_bytes(), captured_ms })
     }
 
     async fn read(&self, camera: &str, from_ms: i64, to_ms: i64) -> Result<mpsc::Receiver<Piece>, String> {
@@ -156,6 +160,10 @@ async fn a_press_becomes_a_picture_and_a_clip_and_what_is_missing_says_why() {
                 if one.kind == EvidenceKind::Clip {
                     assert!(one.from_ms <= heard_ms - 30_000 && one.to_ms >= heard_ms + 59_000, "{one:?}");
                     assert!(file.starts_with(b"init of gate"));
+                } else {
+                    assert_eq!(one.from_ms, one.to_ms);
+                    let shows = format!("jpeg of gate at {}", one.from_ms);
+                    assert_eq!(file, shows.as_bytes(), "it is of the moment that it shows");
                 }
             }
             ("field", EvidenceState::Missing) => assert!(one.reason.is_some_and(|reason| !reason.is_empty())),
