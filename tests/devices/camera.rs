@@ -168,6 +168,11 @@ impl Camera {
         self.shared.counts()
     }
 
+    /// The number of the picture that it sent last on a channel, to any client, and when, in UTC microseconds.
+    pub fn last_sent(&self, path: &str) -> Option<(u32, i64)> {
+        self.shared.last_sent(self.shared.channel(path)?)
+    }
+
     /// When it last sent the picture whose clock shows `number` on a channel, in UTC microseconds: to any client, first byte.
     /// `None`: not among the last thousand.
     pub fn sent_us(&self, path: &str, number: u32) -> Option<i64> {

@@ -136,6 +136,14 @@ impl Shared {
         found.map(|(_, utc_us)| *utc_us)
     }
 
+    /// Number of the picture that was sent last, and when.
+    pub(crate) fn last_sent(&self, channel: usize) -> Option<(u32, i64)> {
+        let frames = i64::from(self.channels[channel].recipe.frames());
+        let sent = self.sent.lock().expect("not poisoned");
+        let (picture, utc_us) = sent[channel].back()?;
+        Some((u32::try_from(picture.rem_euclid(frames)).ok()?, *utc_us))
+    }
+
     pub(crate) fn note_sent(&self, channel: usize, sent: Sent, at: Instant) {
         let utc_us = self.origin.utc_us(at);
         let mut all = self.sent.lock().expect("not poisoned");
