@@ -89,14 +89,14 @@ pub fn read_file(path: &Path, pictures_max: u32) -> Result<Vec<Option<u32>>> {
 }
 
 /// Reads the numbers of all pictures of a file, of which each must be whole and follow the one before. Where a stream with
-/// B-frames is cut, the last picture may stand alone: it was sent before those that are shown before it.
+/// B-frames is cut, there may be holes between the last ones: they were sent before those that are shown before them.
 ///
 /// # Errors
 /// As [`read_file`]; or a picture is damaged or missing.
 pub fn read_whole(path: &Path, recipe: Recipe) -> Result<Vec<u32>> {
     let numbers = read_file(path, PICTURES_MAX)?;
     ensure!(!numbers.is_empty(), "there is no picture in {}", path.display());
-    let cut = usize::from(recipe.b_frames > 0);
+    let cut = (recipe.b_frames as usize).min(numbers.len());
     for (place, pair) in numbers[..numbers.len() - cut].windows(2).enumerate() {
         let follows = pair[0].map(|number| (number + 1) % recipe.frames());
         ensure!(pair[1].is_some() && pair[1] == follows, "{pair:?} at picture {place} of {}", path.display());

@@ -22,6 +22,9 @@ use crate::recordings::recorded_ms;
 /// What is taken out.
 const SPAN_MS: i64 = 6_000;
 
+/// From where on, after the begin of the recording: what a session begins with is one fragment, longer than a group.
+const AFTER_MS: i64 = 2_000;
+
 /// A film begins with the keyframe before and ends with a picture; this camera's groups last 400 ms.
 const LENGTH_ERROR_S_MAX: f64 = 0.5;
 
@@ -88,7 +91,7 @@ async fn gstreamers_camera(api: &Api, folder: &Folder, site_id: &str) -> Result<
 pub(crate) async fn take_out(api: &Api, camera: &str, film: &Path) -> Result<(String, Value)> {
     let from_ms = wait::until("some seconds to be recorded", async || {
         let (from_ms, to_ms) = recorded_ms(api, camera, 0).await?;
-        Ok((to_ms - from_ms > SPAN_MS + 2_000).then_some(from_ms + 1_000))
+        Ok((to_ms - from_ms > SPAN_MS + AFTER_MS + 1_000).then_some(from_ms + AFTER_MS))
     })
     .await?;
     let wanted = json!({ "from_ms": from_ms, "to_ms": from_ms + SPAN_MS, "reason": "派出所书面调取" });

@@ -26,6 +26,14 @@ const FRAGMENT_MS: i64 = 400;
 /// Between two pictures that this camera sends, on a machine that is busy; after that it has stopped.
 const QUIET_US: i64 = 500_000;
 
+/// The index grows when a fragment was written. So long after that the camera stops: not a whole number of fragments, lest one has
+/// just been written again.
+const AFTERWARDS_MS: i64 = 1_300;
+
+/// What a gateway has read it writes within this: far less than the 8 s without a picture after which it ends a session, and writes
+/// the group that is under way as well.
+const WRITTEN: Duration = Duration::from_secs(4);
+
 /// Index and files may differ by the fragment in which an answer falls.
 const DIFFERENCE_MS_MAX: i64 = 1_500;
 
@@ -45,10 +53,16 @@ fn a_killed_gateway_loses_a_fragment_at_most_and_finds_the_rest_again() {
         })
         .await?;
 
+        let grown_ms = clock::utc_ms();
+        wait::until("pictures beyond the last fragment", async || {
+            Ok((clock::utc_ms() > grown_ms + AFTERWARDS_MS).then_some(()))
+        })
+        .await?;
+
         // From here on nothing is on its way: what it sent before, the gateway has, and has written but for one group.
         camera.set(Fault::Stall).await?;
         let (last_number, last_us) = until_quiet(&camera).await?;
-        wait::until("all but a fragment to be in the index", async || {
+        wait::until_within(WRITTEN, "all but a fragment to be in the index", async || {
             let (_, to_ms) = recorded_ms(&house.api, &id, begun_ms).await?;
             let lacks_ms = last_us / 1_000 - to_ms;
             Ok(Some((lacks_ms <= FRAGMENT_MS).then_some(()).with_context(|| format!("{lacks_ms} ms are not there"))?))
