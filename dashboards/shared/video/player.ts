@@ -15,7 +15,7 @@ export interface LiveReport {
   phase: 'connecting' | 'playing' | 'waiting' | 'unplayable' | 'ended';
   /** From the camera's clock to this screen; `null`: not known yet. */
   delay_ms: number | null;
-  /** When the picture on the screen was taken, hub's UTC. */
+  /** When the picture on the screen was taken, UTC of its gateway's clock. */
   captured_ms: number | null;
   codec: string | null;
   width: number | null;
