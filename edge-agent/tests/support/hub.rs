@@ -25,7 +25,7 @@ use tongluo_protocols::id::StreamKey;
 use tongluo_protocols::link::{Ack, BatchView, Receiver};
 use tongluo_protocols::order::Nonce;
 
-use super::until;
+use super::{until, within};
 
 pub(crate) const SITE: &str = "site-1";
 pub(crate) const CODE: &str = "ABCD2345";
@@ -251,6 +251,18 @@ impl Hub {
 
     pub(crate) fn send_down(&self, batch: &[u8]) {
         self.client.try_publish(format!("tl/1/{SITE}/down"), batch, PublishOptions::new(QoS::AtLeastOnce)).unwrap();
+    }
+
+    /// Sends a batch again and again, as a hub does until somebody has it: one that comes before the gateway listens is lost.
+    pub(crate) async fn send_down_until(&self, what: &str, batch: &[u8], holds: impl Fn() -> bool) {
+        let mut again = tokio::time::interval(std::time::Duration::from_millis(500));
+        let sending = async {
+            while !holds() {
+                again.tick().await;
+                self.send_down(batch);
+            }
+        };
+        within(what, sending).await;
     }
 
     pub(crate) async fn until_presses(&self, count: usize) {
