@@ -150,7 +150,7 @@ describe('a loudspeaker', () => {
     await page.getByLabel('名称').fill('坏喇叭');
     await button('保存').click();
     await row('k2').getByRole('button', { name: '坏喇叭试音' }).click();
-    await row('k2').getByText('试音没有响。 声卡打不开：No such device').waitFor();
+    await row('k2').getByText('试音没有响。 设备报告：声卡打不开：No such device').waitFor();
   });
 });
 
