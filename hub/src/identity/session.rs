@@ -14,7 +14,7 @@ use crate::web::Problem;
 /// How long a session lasts at a desk that others share: a long shift, so that nobody is logged out in the middle of an alarm.
 const SHIFT_MS: i64 = 12 * 3600 * 1000;
 /// How long it lasts for a village head, on a phone that is theirs: whoever has to call out danger must not have to remember a
-/// password first. Whoever loses the phone changes the password, which ends every session, or has an administrator do it.
+/// password first. Whoever loses the phone changes the password elsewhere, which ends every other session, or has it changed.
 const OWN_PHONE_MS: i64 = 30 * 24 * 3600 * 1000;
 
 /// How long a session of this role lasts, in milliseconds.
